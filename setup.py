@@ -1,0 +1,26 @@
+"Everything this file says comes from settings.ini."
+import shlex
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+root = Path(__file__).parent
+config = ConfigParser(delimiters=['='])
+config.read(root/'settings.ini', encoding='utf-8')
+cfg = config['DEFAULT']
+readme = root/'README.md'
+licenses = {'apache2': 'Apache-2.0'}
+
+setup(
+    name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], keywords=cfg['keywords'],
+    author=cfg['author'], author_email=cfg['author_email'], license=licenses[cfg['license']], url=cfg['git_url'],
+    long_description=readme.read_text(encoding='utf-8') if readme.exists() else '', long_description_content_type='text/markdown',
+    packages=find_packages(include=[cfg['lib_path'], cfg['lib_path'] + '.*']), include_package_data=True,
+    python_requires=f">={cfg['min_python']}",
+    install_requires=shlex.split(cfg['requirements']),
+    extras_require={'dev': shlex.split(cfg['dev_requirements'])},
+    entry_points={'console_scripts': [l.strip() for l in cfg['console_scripts'].splitlines() if l.strip()],
+                  'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]},
+    zip_safe=False,
+)
