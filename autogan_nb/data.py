@@ -6,8 +6,8 @@
 __all__ = ['DATASETS', 'check_size', 'resize', 'to_channels', 'ImageData', 'digits', 'Batches', 'image_folder', 'npz', 'cifar10',
            'stl10', 'load_data']
 
-# %% ../nbs/01_data.ipynb #3bd88a2b
-import functools, os, warnings
+# %% ../nbs/01_data.ipynb #83a11977
+import functools, os, warnings, zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
@@ -175,7 +175,7 @@ def split(self: ImageData,
     def part(which): return ImageData(self.images[which], None if self.labels is None else self.labels[which], self.name, self.device)
     return part(order[n:]), part(order[:n])
 
-# %% ../nbs/01_data.ipynb #e9ac4138
+# %% ../nbs/01_data.ipynb #c1365c45
 _suffixes = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.gif', '.tif', '.tiff'}
 
 def _read_image(file, size, channels):
@@ -185,7 +185,7 @@ def _read_image(file, size, channels):
         with Image.open(file) as image:
             upright = ImageOps.exif_transpose(image).convert('L' if channels == 1 else 'RGB')
             square = ImageOps.fit(upright, (size, size), method=Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError): return None
+    except Exception: return None                   # a broken file can make Pillow raise almost anything
     return torch.from_numpy(np.array(square)).reshape(size, size, channels).permute(2, 0, 1)
 
 # %% ../nbs/01_data.ipynb #1abb60c8
@@ -210,7 +210,7 @@ def _read_images(files, size, channels, quiet):
     if bad: warnings.warn(f'skipped {len(bad)} of {len(files)} images that cannot be read: {names}')
     return torch.stack([image for image in images if image is not None]), torch.tensor([image is not None for image in images])
 
-# %% ../nbs/01_data.ipynb #1067dc56
+# %% ../nbs/01_data.ipynb #38550640
 def image_folder(
     path, # a folder with images, or with a folder for each class
     size: int, # width and height to fit them to
@@ -220,12 +220,13 @@ def image_folder(
 ) -> ImageData: # in the order of the file names; labelled if all are in class folders
     "The images in a folder. FileNotFoundError if there is no such folder, ValueError if it holds no readable image."
     if channels not in (1, 3): raise ValueError(f'channels must be 1 (grey) or 3 (colour), not {channels!r}')
+    if size < 1: raise ValueError(f'size {size} is not a positive number of pixels')
     folder = Path(path).expanduser()
     files, labels = _find_images(folder)
     images, good = _read_images(files, size, channels, quiet)
     return ImageData(images, None if labels is None else labels[good], folder.name, device)
 
-# %% ../nbs/01_data.ipynb #6fb5e239
+# %% ../nbs/01_data.ipynb #604b1505
 def npz(
     path, # a .npz file with uint8 `images` (n, h, w[, c]) and perhaps `labels` (n,)
     size=None, # width and height; None: as they are
@@ -236,12 +237,14 @@ def npz(
     if not path.exists(): raise FileNotFoundError(f'there is no file {path}')
     try:
         with np.load(path, allow_pickle=False) as file: arrays = {name: file[name] for name in file.files}
-    except (ValueError, AttributeError, TypeError, OSError, EOFError) as e: raise ValueError(f'{path} is not a .npz file of plain arrays: {e}') from None
+    except (ValueError, AttributeError, TypeError, OSError, EOFError, zipfile.BadZipFile) as e:
+        raise ValueError(f'{path} is not a .npz file of plain arrays: {e}') from None
     images = arrays.get('images')
     if images is None: raise ValueError(f"{path} holds {sorted(arrays)}, but no 'images'")
-    if images.dtype != np.uint8 or images.ndim not in (3, 4): raise ValueError(f"'images' in {path} must be uint8 (n, h, w) or (n, h, w, c), not {images.dtype} {images.shape}")
-    images = torch.from_numpy(images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2))
-    return ImageData(resize(images, size or images.shape[-1]), arrays.get('labels'), path.stem, device)
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise ValueError(f"'images' in {path} must be uint8 (n, h, w) or (n, h, w, c), not {images.dtype} {images.shape}")
+    whole = ImageData(images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2), arrays.get('labels'), path.stem)
+    return ImageData(whole.resized(size or whole.size), whole.labels, whole.name, device)
 
 # %% ../nbs/01_data.ipynb #718cb5b7
 def _root(root):
@@ -281,32 +284,33 @@ def stl10(
     found = _fetch(STL10, root, split=split, download=download)
     return ImageData(resize(torch.from_numpy(found.data), size), torch.from_numpy(found.labels.astype(np.int64)), 'stl10', device)
 
-# %% ../nbs/01_data.ipynb #319177eb
+# %% ../nbs/01_data.ipynb #712974b8
 DATASETS = {
     'digits': lambda root=None, **kwargs: digits(**kwargs),     # built in: has no root
     'cifar10': cifar10,
     'stl10': stl10,
 }
 
-def _load(name, sized, device, root):
+def _load(name, sized, device, root, quiet):
     "`load_data` before the channels are changed; `sized` is empty or has the `size`."
     path = Path(name).expanduser()
-    if str(name) in DATASETS: return DATASETS[str(name)](root=root, device=device, **sized)
+    if isinstance(name, str) and name in DATASETS: return DATASETS[name](root=root, device=device, **sized)
     if path.suffix == '.npz': return npz(path, device=device, **sized)
     if not path.is_dir():
         raise ValueError(f"unknown data {str(name)!r}: known names are {', '.join(DATASETS)}; the path of a folder of images or of a .npz file works too")
     if not sized: raise ValueError(f'a folder of images needs a size, e.g. load_data({str(name)!r}, size=32)')
-    return image_folder(path, device=device, **sized)
+    return image_folder(path, device=device, quiet=quiet, **sized)
 
-# %% ../nbs/01_data.ipynb #9f46edc0
+# %% ../nbs/01_data.ipynb #b43931e4
 def load_data(
     name_or_path, # 'digits', 'cifar10', 'stl10', a folder of images, or a .npz file
     size=None, # width and height; None: the dataset's own
     channels=None, # 1 for grey, 3 for colour; None: the dataset's own
     device='cpu', # where to keep the images
     root=None, # where downloads are kept; None: the cache folder
+    quiet: bool=False, # True: no progress bar
 ) -> ImageData: # ready for `batches`
     "The images called `name_or_path`. ValueError if there are none of that name."
-    data = _load(name_or_path, {} if size is None else dict(size=size), device, root)
+    data = _load(name_or_path, {} if size is None else dict(size=size), device, root, quiet)
     if channels in (None, data.channels): return data
     return ImageData(to_channels(data.images, channels), data.labels, data.name, device)

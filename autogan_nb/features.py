@@ -37,12 +37,14 @@ def fit(
     if size in (None, images.shape[-1]) and images.shape[-1] == images.shape[-2]: return images
     return F.interpolate(images, size=(size, size), mode='bilinear', antialias=True, align_corners=False)
 
-# %% ../nbs/06_features.ipynb #da6d4470
+# %% ../nbs/06_features.ipynb #c510c563
 def _as_floats(images) -> torch.Tensor:
     "Images as floats in [-1, 1] (n, 1 or 3, h, w); `ValueError` for another shape or range."
-    if images.ndim != 4 or images.shape[1] not in (1, 3): raise ValueError(f"images must have shape (n, 1 or 3, height, width), got {tuple(images.shape)}")
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(f"images must have shape (n, 1 or 3, height, width), got {tuple(images.shape)}")
     if images.dtype == torch.uint8: return to_float(images)
-    if len(images) and (top := images.abs().max().item()) > 1.01: raise ValueError(f"float images must lie in [-1, 1], got a pixel of size {top:.4g}")
+    if len(images) and (top := images.abs().max().item()) > 1.01:
+        raise ValueError(f"float images must lie in [-1, 1], got a pixel of size {top:.4g}")
     return images.float()
 
 # %% ../nbs/06_features.ipynb #c39b2e6d
@@ -69,7 +71,7 @@ class Extractor:
         features, logits = self.measure(fit(_as_floats(images).to(self.device), self.size, self.channels))
         return Features(features.float(), logits.float())
 
-# %% ../nbs/06_features.ipynb #4e063571
+# %% ../nbs/06_features.ipynb #6656f45e
 def _block(n_in, n_out, kernel=3, stride=2, padding=1) -> nn.Sequential:
     "Convolution, batch norm, ReLU."
     return nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=False), nn.BatchNorm2d(n_out), nn.ReLU())
@@ -82,7 +84,7 @@ class DigitClassifier(nn.Module):
         self.body = nn.Sequential(_block(1, 16, kernel=5, padding=2), _block(16, 32), _block(32, 64),
                                   _block(64, 64, kernel=4, stride=1, padding=0), nn.Flatten())
         self.head = nn.Linear(64, 10)
-        self.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+        self.to(memory_format=torch.channels_last)  # a third faster on a CPU
 
     def features(self, images): # (n, 1, 32, 32) -> (n, 64)
         "The last layer but one, not negative."
@@ -135,13 +137,14 @@ def smooth_noise(
     contrast, brightness = 3 * torch.rand(n, 1, 1, 1, generator=rng), torch.randn(n, 1, 1, 1, generator=rng)
     return torch.tanh(torch.cat([fit(part, 32, 1) for part in parts]) * contrast + brightness)
 
-# %% ../nbs/06_features.ipynb #d474456d
+# %% ../nbs/06_features.ipynb #d0bd1745
 def shuffled_tiles(
     images, # (n, 1, 32, 32)
     rng,    # torch.Generator
 ) -> torch.Tensor: # (n, 1, 32, 32), new
-    "Images cut into 16 tiles of 8 pixels, put together in another order."
-    tiles = images.unfold(2, 8, 8).unfold(3, 8, 8).reshape(-1, 16, 8, 8)[:, torch.randperm(16, generator=rng)]
+    "Each image cut into 16 tiles of 8 pixels, put together in an order of its own."
+    tiles, order = images.unfold(2, 8, 8).unfold(3, 8, 8).reshape(-1, 16, 8, 8), torch.rand(len(images), 16, generator=rng).argsort(1)
+    tiles = tiles[torch.arange(len(images))[:, None], order]
     return tiles.view(-1, 4, 4, 8, 8).transpose(2, 3).reshape(images.shape)
 
 # %% ../nbs/06_features.ipynb #2f0bd936
@@ -216,8 +219,8 @@ def train_digit_classifier(
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
         return model.eval(), accuracy(model.eval(), images[held], labels[held])
 
-# %% ../nbs/06_features.ipynb #d40fe726
-RECIPE = 'digits-1'  # raise it whenever training or network change
+# %% ../nbs/06_features.ipynb #e9bc5c98
+RECIPE = 'digits-2'  # raise it whenever training or network change
 
 
 def _cached_classifier(path, train) -> DigitClassifier:
@@ -262,7 +265,7 @@ def _bare_inception():
     nothing.seek(0)
     return Bare('inception', ['2048', 'logits_unbiased'], feature_extractor_weights_path=nothing)
 
-# %% ../nbs/06_features.ipynb #7bb3aea2
+# %% ../nbs/06_features.ipynb #d8e25f68
 def _inception_weights(path) -> dict:
     "Inception's weights from `path`, or from torch's hub cache, or downloaded; a clear error if there are none."
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
@@ -271,7 +274,8 @@ def _inception_weights(path) -> dict:
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
     try: return torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, folder, map_location='cpu', check_hash=True, weights_only=True)
     except OSError as error:
-        raise RuntimeError(f"the Inception weights can't be downloaded ({error}): get {URL_INCEPTION_V3} and put it at {folder / _INCEPTION_FILE}") from None
+        raise RuntimeError(f"the Inception weights can't be downloaded ({error}): "
+                           f"get {URL_INCEPTION_V3} and put it at {folder / _INCEPTION_FILE}") from None
 
 # %% ../nbs/06_features.ipynb #159452bd
 def inception_extractor(

@@ -12,22 +12,30 @@ import torch
 from pathlib import Path
 from fastcore.basics import patch
 
-# %% ../nbs/08_fid.ipynb #a3ac05d3
+# %% ../nbs/08_fid.ipynb #b622a862
 class Moments:
     "Count, mean and scatter of feature vectors, gathered batch by batch in float64."
-    def __init__(self, n=0, mean=None, scatter=None): self.n, self.mean, self.scatter = n, mean, scatter
+    def __init__(self,
+        n=0,          # number of images; None if a file did not tell
+        mean=None,    # (d,) float64
+        scatter=None, # (d, d) float64, the sum of (x - mean)(x - mean)^T
+    ):
+        self.n, self.mean, self.scatter = n, mean, scatter
+
     def __repr__(self): return f'Moments(n={self.n}, dims={None if self.mean is None else len(self.mean)})'
 
-# %% ../nbs/08_fid.ipynb #063b43b4
+# %% ../nbs/08_fid.ipynb #b97c1a31
 @patch
 def merge(self: Moments,
     other: Moments, # statistics of other images; not changed
 ) -> Moments: # itself
     "Take in another group; `ValueError` if the dims differ or a count is unknown."
-    if self.n is None or other.n is None: raise ValueError("statistics of an unknown number of images can be compared, but not merged or updated")
+    if self.n is None or other.n is None:
+        raise ValueError("statistics of an unknown number of images can be compared, but not merged or updated")
     if not other.n: return self
     if not self.n: self.n, self.mean, self.scatter = other.n, other.mean, other.scatter; return self
-    if len(self.mean) != len(other.mean): raise ValueError(f"features of {len(other.mean)} dims can't join statistics of {len(self.mean)} dims")
+    if len(self.mean) != len(other.mean):
+        raise ValueError(f"features of {len(other.mean)} dims can't join statistics of {len(self.mean)} dims")
     n, delta = self.n + other.n, other.mean.to(self.mean.device) - self.mean
     self.scatter = self.scatter + other.scatter.to(delta.device) + torch.outer(delta, delta) * (self.n * other.n / n)
     self.mean = self.mean + delta * (other.n / n)
@@ -68,7 +76,7 @@ def _sqrt_psd(cov: torch.Tensor) -> torch.Tensor:
     values, vectors = torch.linalg.eigh(cov)
     return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
 
-# %% ../nbs/08_fid.ipynb #938c2267
+# %% ../nbs/08_fid.ipynb #dfb9e748
 def frechet_distance(
     mu1,  # (d,) mean of the first set
     cov1, # (d, d) its covariance
@@ -79,13 +87,14 @@ def frechet_distance(
     mu1, cov1, mu2, cov2 = (torch.as_tensor(t).double() for t in (mu1, cov1, mu2, cov2))
     d = len(mu1)
     if mu1.shape != mu2.shape or cov1.shape != (d, d) or cov2.shape != (d, d):
-        raise ValueError(f"shapes don't fit: means {tuple(mu1.shape)}, {tuple(mu2.shape)}; covariances {tuple(cov1.shape)}, {tuple(cov2.shape)}")
+        raise ValueError(f"shapes don't fit: means {tuple(mu1.shape)}, {tuple(mu2.shape)}; "
+                         f"covariances {tuple(cov1.shape)}, {tuple(cov2.shape)}")
     root = _sqrt_psd(cov1)
     cross = torch.linalg.eigvalsh(root @ cov2.to(root.device) @ root).clamp(min=0).sqrt().sum()
     distance = (mu1 - mu2.to(mu1.device)).square().sum() + cov1.trace() + cov2.trace().to(cross.device) - 2 * cross
     return max(distance.item(), 0.0)
 
-# %% ../nbs/08_fid.ipynb #b3a7a509
+# %% ../nbs/08_fid.ipynb #0bcbfb52
 def fid(
     real, # (n, d) features of real images, or their `Moments`
     fake, # (n, d) features of generated images, or their `Moments`
@@ -94,10 +103,11 @@ def fid(
     real, fake = (s if isinstance(s, Moments) else Moments().update(s) for s in (real, fake))
     for s in (real, fake):
         if s.n is not None and s.n <= len(s.mean):
-            warnings.warn(f"FID of {s.n} images with {len(s.mean)} dims is unreliable: use more images than dims, better 10 times more", stacklevel=2)
+            warnings.warn(f"FID of {s.n} images with {len(s.mean)} dims is unreliable: use more images than dims, better 10 times more",
+                          stacklevel=2)
     return frechet_distance(real.mean, real.cov, fake.mean, fake.cov)
 
-# %% ../nbs/08_fid.ipynb #f28ae6a4
+# %% ../nbs/08_fid.ipynb #29e72809
 @patch
 def save(self: Moments,
     path, # file to write, ends in .npz by custom
@@ -113,10 +123,11 @@ def save(self: Moments,
 def load(cls: Moments,
     path, # .npz file with `mu` (d,), `sigma` (d, d) and perhaps `n`
 ) -> Moments: # statistics; `.n` is None if the file tells no count
-    "Read statistics; `FileNotFoundError` if there is no such file, `ValueError` if it holds something else. Runs no code from the file."
+    "Read statistics, safely; `FileNotFoundError` if there is no such file, `ValueError` if it holds something else."
     if not Path(path).is_file(): raise FileNotFoundError(f"no statistics file at {path}")
     with np.load(path, allow_pickle=False) as file:
-        if missing := {'mu', 'sigma'} - set(file): raise ValueError(f"{path} is not a statistics file: it holds no {' and no '.join(sorted(missing))}")
+        if missing := sorted({'mu', 'sigma'} - set(file)):
+            raise ValueError(f"{path} is not a statistics file: it holds no {' and no '.join(missing)}")
         mu, sigma = (torch.from_numpy(file[key]).double() for key in ('mu', 'sigma'))
         n = int(file['n']) if 'n' in file else None
     if sigma.shape != (len(mu), len(mu)): raise ValueError(f"{path}: mu {tuple(mu.shape)} and sigma {tuple(sigma.shape)} don't fit")

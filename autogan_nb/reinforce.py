@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['Baseline', 'reinforce_loss', 'ReinforcePolicy', 'RandomPolicy']
 
-# %% ../nbs/13_reinforce.ipynb #e9d7e50b
+# %% ../nbs/13_reinforce.ipynb #e3e70453
 import math
+from copy import deepcopy
 
 import torch
 from fastcore.basics import patch
@@ -90,7 +91,7 @@ def update(self: ReinforcePolicy,
     self.baseline.update(rewards)
     return dict(loss=loss.item(), reward=rewards.mean().item(), baseline=baseline, entropy=s.entropies.sum(1).mean().item())
 
-# %% ../nbs/13_reinforce.ipynb #3bfd173e
+# %% ../nbs/13_reinforce.ipynb #53379879
 @patch
 def state_dict(self: ReinforcePolicy) -> dict: # parts to hand to `load_state_dict`
     "Weights, optimizer and baseline."
@@ -101,7 +102,7 @@ def load_state_dict(self: ReinforcePolicy,
                     state, # from `state_dict`
                    ):
     "Continue where the saved policy was."
-    for part in ('controller', 'optimizer', 'baseline'): getattr(self, part).load_state_dict(state[part])
+    for part in ('controller', 'optimizer', 'baseline'): getattr(self, part).load_state_dict(deepcopy(state[part]))
 
 # %% ../nbs/13_reinforce.ipynb #d6abcd8b
 class RandomPolicy:

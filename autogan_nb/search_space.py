@@ -94,14 +94,15 @@ def __str__(self: CellArch) -> str:
     skips = [f's{i}' for i, taken in enumerate(self.skips) if taken]
     return '-'.join([self.conv, self.norm, self.up, *['sc'] * self.shortcut, *skips])
 
-# %% ../nbs/09_search_space.ipynb #60b8b36a
+# %% ../nbs/09_search_space.ipynb #09c26d4e
 def _parse_cell(word, index):
     where, parts = f'cell {index} ({word!r}): ', word.lower().split('-')
     if len(parts) < 3: raise ValueError(f'{where}expected conv-norm-up and perhaps -sc -s0 -s1, like pre-none-nearest-sc')
     for name, part, choices in zip(('conv', 'norm', 'up'), parts, (CONVS, NORMS, UPS)): _check(name, part, choices, where)
-    allowed = ['sc', *(f's{i}' for i in range(index))]
-    for flag in parts[3:]: _check('what follows conv-norm-up', flag, allowed, where)
-    return CellArch(*parts[:3], *(flag in parts[3:] for flag in allowed[:1]), tuple(flag in parts[3:] for flag in allowed[1:]))
+    flags, skips = parts[3:], [f's{i}' for i in range(index)]
+    for flag in flags: _check('what follows conv-norm-up', flag, ['sc', *skips], where)
+    if len(set(flags)) < len(flags): raise ValueError(f'{where}a part is named twice')
+    return CellArch(*parts[:3], 'sc' in flags, tuple(skip in flags for skip in skips))
 
 # %% ../nbs/09_search_space.ipynb #92030e1a
 @dataclass(frozen=True, order=True, repr=False)
@@ -195,7 +196,7 @@ def from_json(
     except (TypeError, KeyError, json.JSONDecodeError) as e:
         raise ValueError(f'not the JSON of an architecture ({type(e).__name__}: {e}): {text[:60]}') from e
 
-# %% ../nbs/09_search_space.ipynb #93de7d18
+# %% ../nbs/09_search_space.ipynb #8d3d5e9a
 @patch(cls_method=True)
 def parse(
     cls: Architecture,
@@ -206,9 +207,10 @@ def parse(
     name = text.upper().replace('_', '-').removeprefix('AUTOGAN-CIFAR10-')
     if name in NAMED: return NAMED[name]
     if text.startswith('{'): return cls.from_json(text)
-    if re.fullmatch(r'[-\[\]\d\s,]+', text): return cls.from_vector(map(int, re.findall(r'-?\d+', text)))
+    if re.fullmatch(r'[-\[\]\d\s,]*\d[-\[\]\d\s,]*', text): return cls.from_vector(map(int, re.findall(r'-?\d+', text)))
     if text and '-' not in text:
-        raise ValueError(f"{text!r} is no architecture: expected {', '.join(NAMED)}, words like {A[0]}, a vector like {A.to_vector()[:4]} or JSON")
+        expected = f"{', '.join(NAMED)}, words like {A[0]}, a vector like {A.to_vector()[:4]} or JSON"
+        raise ValueError(f'{text!r} is no architecture: expected {expected}')
     return cls([_parse_cell(word.strip(), i) for i, word in enumerate(text.split(',') if text else [])])
 
 # %% ../nbs/09_search_space.ipynb #992c114c
@@ -306,7 +308,7 @@ def _cell(cell, x, y):
 @patch
 def _repr_svg_(self: CellArch): return _page(_WIDE + 40, 156, _cell(self, 20, 80))
 
-# %% ../nbs/09_search_space.ipynb #17e2db3e
+# %% ../nbs/09_search_space.ipynb #00954025
 def _arcs(arch, left, y):
     out, links = '', _links(arch)
     for lane, source in enumerate(sorted({i for i, _ in links})):
@@ -323,9 +325,9 @@ def _arcs(arch, left, y):
 def _picture(x, y, size, doublings, fill='#fde68a'):
     half = min(5 + 2 * doublings, 11)
     square = _rect(x - half, y - half, 2 * half, 2 * half, fill=fill, stroke=_INK)
-    return square + _text(x, y + half + 11, f'{size}×{size}', font_size=9)
+    return square + _text(x, y + half + 11, f'{size}×{size}' if size < 1000 else f'{size}²', font_size=9)
 
-# %% ../nbs/09_search_space.ipynb #98b7addb
+# %% ../nbs/09_search_space.ipynb #cea6eeaf
 @patch
 def svg(
     self: Architecture,
@@ -335,11 +337,12 @@ def svg(
     y = 90 + 16 * len({i for i, _ in _links(self)})   # height of the main line, below the arcs
     left, right = 122, 122 + _PITCH * len(self)
     out = _tag('title', self) + _tag('circle', cx=22, cy=y, r=10, fill='#fff', stroke=_INK) + _text(22, y + 4, 'z', font_style='italic')
-    out += _wire((32, y), (42, y)) + _chips(42, y, ['linear'], w=34) + _wire((84, y), (left, y))
+    out += _wire((32, y), (42, y)) + _chips(42, y, ['linear'], w=34) + _wire((84, y), (left - 25, y))
     for i, cell in enumerate(self): out += _cell(cell, left + _PITCH * i, y)
     for i in range(len(self) + 1): out += _picture(left - 20 + _PITCH * i, y, bottom * 2**i, i)
-    out += _text(right + 34, y - 54, 'to_rgb', font_weight='bold') + _wire((right - 7, y), (right, y)) + _wire((right + 68, y), (right + 82, y))
-    out += _chips(right, y, ['batch norm', 'ReLU', 'conv', 'tanh']) + _picture(right + 95, y, self.size(bottom), len(self), fill='#fbcfe8')
+    out += _wire((right - 7, y), (right, y)) + _wire((right + 68, y), (right + 82, y))
+    out += _text(right + 34, y - 54, 'to_rgb', font_weight='bold') + _chips(right, y, ['batch norm', 'ReLU', 'conv', 'tanh'])
+    out += _picture(right + 95, y, self.size(bottom), len(self), fill='#fbcfe8')
     return _page(right + 124, y + 80, out + _arcs(self, left, y))
 
 Architecture._repr_svg_ = Architecture.svg

@@ -1,0 +1,129 @@
+"The commands as a user runs them: in processes of their own, with mistakes, and killed in the middle."
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+TINY = '--size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 3 --top_k 2 --reward_images 50 --steps 60 --finalists 1 --eval_images 200 --device cpu'.split()
+
+
+def run(cwd, command, *args):
+    "Exit code, standard output, standard error."
+    done = subprocess.run([BIN/command, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    "A tiny job that ran to its end: its folder, and what it printed."
+    path = tmp_path_factory.mktemp('whole')/'run'
+    code, out, err = run(path.parent, 'autogan_search', *TINY, '--out', path)
+    assert code == 0, err
+    return path, out, err
+
+
+def test_a_job_leaves_what_it_promises(finished):
+    path, out, err = finished
+    for name in 'config.json log.jsonl checkpoint.pt architectures.json scores.json generator.safetensors search.png samples/final.png samples/search-8x8.png samples/search-16x16.png'.split():
+        assert (path/name).stat().st_size > 0, name
+    assert any((path/'tensorboard').iterdir())
+    for said in ('digit score', 'digit FID', 'random', 'real images', 'generator.safetensors'): assert said in out
+    for said in ('search', '8x8', '16x16', 'reward', 'entropy', 'train searched 1'): assert said in err
+    records = [json.loads(line) for line in (path/'log.jsonl').read_text().splitlines()]
+    assert [r['iteration'] for r in records if r['kind'] == 'search'] == [0, 1]
+
+
+def test_quiet_is_quiet(finished):
+    path, out, _ = finished
+    code, again, err = run(path.parent, 'autogan_search', '--resume', path, '--quiet')
+    assert (code, err) == (0, '')
+    assert again == out          # a finished run only shows its end again
+
+
+def test_same_seed_same_result(finished, tmp_path):
+    path, out, _ = finished
+    code, again, _ = run(tmp_path, 'autogan_search', *TINY, '--out', 'run')
+    assert code == 0
+    assert (tmp_path/'run/log.jsonl').read_bytes() == (path/'log.jsonl').read_bytes()
+    assert (tmp_path/'run/generator.safetensors').read_bytes() == (path/'generator.safetensors').read_bytes()
+
+
+def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
+    whole, _, _ = finished
+    path, kills = tmp_path/'run', 0
+    command = [BIN/'autogan_search', *TINY, '--out', path]
+    for records in (1, 3, 9):           # kill when the log has so many lines
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not ((path/'log.jsonl').exists() and (path/'log.jsonl').read_bytes().count(b'\n') >= records): time.sleep(.01)
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+        command = [BIN/'autogan_search', '--resume', path, '--device', 'cpu']
+    assert kills == 3
+    code, _, err = run(tmp_path, 'autogan_search', '--resume', path, '--device', 'cpu')
+    assert code == 0, err
+    for name in ('log.jsonl', 'generator.safetensors', 'scores.json', 'architectures.json'):
+        assert (path/name).read_bytes() == (whole/name).read_bytes(), name
+
+
+def test_sample_eval_and_train_from_a_run(finished, tmp_path):
+    path, _, _ = finished
+    assert run(tmp_path, 'autogan_sample', path, '--out', 'grid.png')[0] == 0
+    assert run(tmp_path, 'autogan_sample', path, '--out', 'many', '--n', 5)[0] == 0
+    assert (tmp_path/'grid.png').exists() and len(list((tmp_path/'many').iterdir())) == 5
+    code, out, _ = run(tmp_path, 'autogan_eval', path/'generator.safetensors', '--images', 200)
+    assert code == 0 and 'generator' in out and 'real images' in out
+    code, out, _ = run(tmp_path, 'autogan_train', '--arch', 'pre-none-nearest-sc', '--steps', 10, '--eval_images', 100, '--out', 'trained')
+    assert code == 0 and (tmp_path/'trained/generator.safetensors').exists()
+
+
+MISTAKES = [
+    ('autogan_search --data mnits', 'mnits'),
+    ('autogan_search --preset digit', "unknown preset 'digit'"),
+    ('autogan_search --size 33', '33'),
+    ('autogan_search --candidates 2 --top_k 5', 'K = 5'),
+    ('autogan_search --grow_after 8,4', '(8, 4)'),
+    ('autogan_search --grow_after soon', "'soon'"),
+    ('autogan_search --data empty --channels 1', 'empty'),
+    ('autogan_search --data broken --channels 1', 'broken'),
+    ('autogan_search --device tpu', 'tpu'),
+    ('autogan_search --extractor vgg', 'vgg'),
+    ('autogan_search --resume empty', 'empty'),
+    ('autogan_train --arch pre-none-nearest-scc', 'scc'),
+    ('autogan_train --arch 1,0,1', '1,0,1'),
+    ('autogan_train --arch 1,0,1,7', '7'),
+    ('autogan_train --loss hing', "'hing'"),
+    ('autogan_sample nowhere', 'nowhere'),
+    ('autogan_eval broken/text.png', 'text.png'),
+]
+
+
+@pytest.mark.parametrize('line, named', MISTAKES, ids=[line for line, _ in MISTAKES])
+def test_mistakes_get_one_sentence(line, named, tmp_path):
+    (tmp_path/'empty').mkdir()
+    (tmp_path/'broken').mkdir()
+    (tmp_path/'broken'/'text.png').write_text('no picture')
+    command, *args = line.split()
+    code, out, err = run(tmp_path, command, *args)
+    said = err.strip().splitlines()
+    assert code == 2 and not out and named in said[-1] and 'Traceback' not in err, err
+    assert len(said) == 1, err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['broken', 'empty']
+
+
+def test_a_run_is_not_overwritten(finished):
+    path, _, _ = finished
+    before = {p: p.stat().st_mtime_ns for p in path.rglob('*')}
+    code, _, err = run(path.parent, 'autogan_search', *TINY, '--out', path)
+    assert code == 2 and 'already holds a run' in err
+    assert {p: p.stat().st_mtime_ns for p in path.rglob('*')} == before
+
+
+@pytest.mark.parametrize('command', ['autogan_search', 'autogan_train', 'autogan_eval', 'autogan_sample'])
+def test_help(command, tmp_path):
+    code, out, _ = run(tmp_path, command, '--help')
+    assert code == 0 and '--seed' in out and '--device' in out
