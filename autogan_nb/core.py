@@ -63,7 +63,7 @@ def to_uint8(
     pixels = (images.detach().float().nan_to_num(nan=-1.) + 1) * 127.5
     return pixels.round().clamp(0, 255).to(torch.uint8)
 
-# %% ../nbs/00_core.ipynb #64baa5e7
+# %% ../nbs/00_core.ipynb #4307f01b
 def _pixels(images):
     "`images` as uint8 (n, 1 or 3, h, w) on the CPU; ValueError for any other shape."
     images = torch.as_tensor(images)
@@ -71,7 +71,6 @@ def _pixels(images):
         raise ValueError(f'expected images of shape (n, 1 or 3, height, width), at least one, not {tuple(images.shape)}')
     return (images if images.dtype == torch.uint8 else to_uint8(images)).cpu()
 
-# %% ../nbs/00_core.ipynb #d200d081
 def image_grid(
     images, # (n, 1 or 3, h, w), float in [-1, 1] or uint8
     ncols: int=8, # pictures in a row
@@ -193,7 +192,17 @@ class RunFolder:
 
     def __repr__(self): return f'{type(self).__name__}({str(self.path)!r})'
 
-# %% ../nbs/00_core.ipynb #c0babcac
+# %% ../nbs/00_core.ipynb #92983168
+@patch
+def log(self: RunFolder, **record):
+    "Append `record` to log.jsonl, at once; tensors become numbers."
+    if self._log_file is None:
+        path = self.path/'log.jsonl'
+        if path.exists(): os.truncate(path, path.read_bytes().rfind(b'\n') + 1)    # a line that was never finished
+        self._log_file = open(path, 'ab')
+    self._log_file.write(json.dumps(_plain(record), allow_nan=False).encode() + b'\n')
+    self._log_file.flush()
+
 @patch
 def close(self: RunFolder):
     "Close the log and the TensorBoard writer; the next write opens them again."
@@ -205,17 +214,6 @@ def close(self: RunFolder):
 def __enter__(self: RunFolder): return self
 @patch
 def __exit__(self: RunFolder, *_): self.close()
-
-# %% ../nbs/00_core.ipynb #f9922aae
-@patch
-def log(self: RunFolder, **record):
-    "Append `record` to log.jsonl, at once; tensors become numbers."
-    if self._log_file is None:
-        path = self.path/'log.jsonl'
-        if path.exists(): os.truncate(path, path.read_bytes().rfind(b'\n') + 1)    # a line that was never finished
-        self._log_file = open(path, 'ab')
-    self._log_file.write(json.dumps(_plain(record), allow_nan=False).encode() + b'\n')
-    self._log_file.flush()
 
 # %% ../nbs/00_core.ipynb #4889c8a8
 @patch

@@ -188,7 +188,7 @@ def _read_image(file, size, channels):
     except Exception: return None                   # a broken file can make Pillow raise almost anything
     return torch.from_numpy(np.array(square)).reshape(size, size, channels).permute(2, 0, 1)
 
-# %% ../nbs/01_data.ipynb #1abb60c8
+# %% ../nbs/01_data.ipynb #53d32eae
 def _find_images(folder):
     "Image files in and below `folder`, sorted, with a label for each if all are in class folders."
     if not folder.is_dir(): raise FileNotFoundError(f'there is no folder {folder}')
@@ -198,7 +198,7 @@ def _find_images(folder):
     classes = {name: k for k, name in enumerate(sorted(set(tops)))}
     return files, None if any(f.parent == folder for f in files) else torch.tensor([classes[top] for top in tops])
 
-# %% ../nbs/01_data.ipynb #dc2732b6
+
 def _read_images(files, size, channels, quiet):
     "The images in `files` that can be read, and a mask that says which; a warning names the others."
     with ThreadPoolExecutor() as pool:

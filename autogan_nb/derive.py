@@ -82,7 +82,7 @@ def _moments(features):
 
 def _mean_cov(moments): return moments.mean, moments.cov
 
-# %% ../nbs/17_derive.ipynb #1a85908c
+# %% ../nbs/17_derive.ipynb #6d62b55d
 def real_scores(
     ruler: Ruler, # its data are measured
     size: int, # pixels
@@ -94,7 +94,7 @@ def real_scores(
     whole = ruler.measure(images[order])
     halves = [_mean_cov(_moments(ruler.features(images[half]).features)) for half in order.chunk(2)]
     distance = frechet_distance(*halves[0], *halves[1])
-    return Scores(**asdict(whole) | dict(fid=distance, reference=f'one half of {len(images):,} {ruler.data.name} at {size}x{size} against the other'))
+    return Scores(**asdict(whole) | dict(fid=distance, reference=f'{len(images):,} {ruler.data.name} at {size}x{size}, one half against the other'))
 
 # %% ../nbs/17_derive.ipynb #f849cae0
 @dataclass(frozen=True)

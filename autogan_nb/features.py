@@ -107,7 +107,7 @@ def balanced_split(
         raise ValueError(f"can't hold out {held_out_per_class} of each class: the smallest class has {min(map(len, groups))} images")
     return torch.cat([g[held_out_per_class:] for g in groups]), torch.cat([g[:held_out_per_class] for g in groups])
 
-# %% ../nbs/06_features.ipynb #665dd087
+# %% ../nbs/06_features.ipynb #b7903d9d
 def warped(
     images, # (n, 1, 32, 32) in [-1, 1]
     rng,    # torch.Generator
@@ -119,7 +119,7 @@ def warped(
                           angle.sin() * scale, angle.cos() * scale, between(0.08)], 1).view(-1, 2, 3)
     return F.grid_sample(images + 1, F.affine_grid(matrix, images.shape, align_corners=False), align_corners=False) - 1  # outside is black
 
-# %% ../nbs/06_features.ipynb #06a3834b
+
 def coarsened(
     images, # (n, 1, 32, 32)
 ) -> torch.Tensor: # (n, 1, 32, 32)
@@ -137,7 +137,7 @@ def smooth_noise(
     contrast, brightness = 3 * torch.rand(n, 1, 1, 1, generator=rng), torch.randn(n, 1, 1, 1, generator=rng)
     return torch.tanh(torch.cat([fit(part, 32, 1) for part in parts]) * contrast + brightness)
 
-# %% ../nbs/06_features.ipynb #d0bd1745
+# %% ../nbs/06_features.ipynb #997fb20d
 def shuffled_tiles(
     images, # (n, 1, 32, 32)
     rng,    # torch.Generator
@@ -147,7 +147,7 @@ def shuffled_tiles(
     tiles = tiles[torch.arange(len(images))[:, None], order]
     return tiles.view(-1, 4, 4, 8, 8).transpose(2, 3).reshape(images.shape)
 
-# %% ../nbs/06_features.ipynb #2f0bd936
+
 def mixed_quarters(
     images, # (n, 1, 32, 32)
     rng,    # torch.Generator

@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['SearchConfig', 'Search', 'plot_search']
 
-# %% ../nbs/16_search.ipynb #c1dfe534
+# %% ../nbs/16_search.ipynb #9d573fa8
 import torch
 from dataclasses import dataclass
 from functools import partial
+from fastcore.basics import patch
 from .controller import Controller
 from .data import check_size
 from .derived_gan import generate_images
@@ -20,7 +21,7 @@ from .search_space import cell_schema
 from .shared_gan import SharedGenerator
 from .training import GANConfig, GANTrainer
 
-# %% ../nbs/16_search.ipynb #5a7085c9
+# %% ../nbs/16_search.ipynb #15fb163d
 @dataclass(frozen=True)
 class SearchConfig:
     "How long and how to search; the defaults are the paper's."
@@ -43,7 +44,8 @@ class SearchConfig:
     def __post_init__(self):
         object.__setattr__(self, 'grow_after', tuple(self.grow_after))
         if self.top_k > self.candidates: raise ValueError(f'K = {self.top_k} beams cannot be kept out of M = {self.candidates} candidates')
-        if not 0 < self.top_k: raise ValueError(f'K = {self.top_k}, expected at least 1')
+        for name in ('iterations', 'top_k', 'controller_steps', 'controller_batch', 'reward_images'):
+            if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
         growths = (0,) + self.grow_after + (self.iterations,)
         if list(growths) != sorted(set(growths)):
             raise ValueError(f'growth after iterations {self.grow_after} of {self.iterations}: expected increasing numbers between 1 and {self.iterations - 1}')
@@ -77,9 +79,7 @@ class Search:
     @property
     def done(self): return self.iteration >= self.config.iterations
 
-# %% ../nbs/16_search.ipynb #c6869dc5
-from fastcore.basics import patch
-
+# %% ../nbs/16_search.ipynb #0ccce28e
 def _seeded(make, seed):
     "Call `make` under a seed, leaving the global random state as it was."
     with torch.random.fork_rng():
@@ -164,13 +164,13 @@ def train_controller(self: Search,
     mean = lambda key: sum(row[key] for row in rows) / len(rows)
     return dict(reward=mean('reward'), entropy=mean('entropy'), best=str(best), best_reward=self.measured[best])
 
-# %% ../nbs/16_search.ipynb #d22704ef
+# %% ../nbs/16_search.ipynb #5a533035
 @patch
 def rank(self: Search) -> list: # of K `Beam`s, best first
     "The best K of M different candidates of the policy, by reward with the shared weights."
     candidates = self.policy.propose_unique(self.config.candidates)
     beams = top_k(candidates, self.rewards(candidates.archs), self.config.top_k)
-    self.gallery[self.size] = generate_images(partial(self.trainer.G, arch=beams[0].arch), self.reward_z[:64])
+    self.gallery[beams[0].arch.size(self.gan_config.bottom)] = generate_images(partial(self.trainer.G, arch=beams[0].arch), self.reward_z[:64])
     return beams
 
 @patch
@@ -219,14 +219,14 @@ def load_state_dict(self: Search,
     for name in ('trainer', 'policy', 'detector', 'stream'): getattr(self, name).load_state_dict(state[name])
     self.rng.set_state(state['rng'].cpu())
 
-# %% ../nbs/16_search.ipynb #64f8b881
+# %% ../nbs/16_search.ipynb #3d3cbe19
 def plot_search(
     records: list, # of dicts from `Search.step`
     real: dict = None, # size to the real images' score, drawn as dashed lines
 ):
     "Reward and entropy over the iterations, growths and resets marked; returns the matplotlib figure."
     import matplotlib.pyplot as plt
-    fig, (top, bottom) = plt.subplots(2, 1, figsize=(7, 4), dpi=80, sharex=True, layout='constrained')
+    fig, (top, bottom) = plt.subplots(2, 1, figsize=(7.5, 4), dpi=80, sharex=True, layout='constrained')
     x = [r['iteration'] + 1 for r in records]
     top.plot(x, [r['best_reward'] for r in records], marker='.', label='best of the iteration')
     top.plot(x, [r['reward'] for r in records], marker='.', label='mean')
@@ -235,7 +235,7 @@ def plot_search(
     for r in (r for r in records if r['collapsed']): top.axvline(r['iteration'] + 1, color='tab:red', ls=':', label='reset')
     top.set(ylabel='reward'); bottom.set(ylabel='entropy (nats)', xlabel='iteration')
     handles = dict(zip(*top.get_legend_handles_labels()[::-1]))
-    top.legend(handles.values(), handles.keys(), fontsize=8)
+    fig.legend(handles.values(), handles.keys(), loc='outside right upper', fontsize=8)
     return fig
 
 # %% ../nbs/16_search.ipynb #93d91c49

@@ -261,7 +261,7 @@ def _page(w, h, inner):
     return _tag('svg', card + inner, xmlns='http://www.w3.org/2000/svg', viewBox=f'0 0 {w} {h}', width=w, height=h, style=style,
                 font_family='Helvetica,Arial,DejaVu Sans,sans-serif', font_size=10, text_anchor='middle', fill='#123', stroke_width=1.4)
 
-# %% ../nbs/09_search_space.ipynb #f0e23872
+# %% ../nbs/09_search_space.ipynb #2cea8fad
 def _chips(x, y, names, w=60):
     top = y - 10 * len(names)
     out = _rect(x, top - 3, w + 8, 20 * len(names) + 4, rx=6, fill='#fff', stroke='#9ab')
@@ -275,7 +275,6 @@ def _plus(x, y, more=0):
     ring = _rect(x - 7 - more, y - 7, 14 + 2 * more, 14, rx=7, fill='#fff', stroke=_INK)
     return ring + _tag('path', d=f'M{x - 4} {y}h8m-4-4v8', stroke=_INK)
 
-# %% ../nbs/09_search_space.ipynb #bffaaa52
 def _wire(*points, color=_INK, r=6):
     sign = lambda v: (v > 0) - (v < 0)
     d = 'M{} {}'.format(*points[0])

@@ -81,7 +81,7 @@ def linear_decay(
     "A learning rate that falls linearly to exactly zero."
     return torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1., end_factor=0., total_iters=steps)
 
-# %% ../nbs/05_training.ipynb #e1d012c4
+# %% ../nbs/05_training.ipynb #a6aae423
 @dataclass(frozen=True)
 class GANConfig:
     "Widths and optimisation of one GAN; the defaults are the paper's final training."
@@ -98,6 +98,11 @@ class GANConfig:
     beta2: float = .9 # a short memory for the same reason (Adam's own default is .999)
     loss: str = 'hinge' # a name in `losses.LOSSES`
     ema_decay: float = .999 # half-life of 693 generator steps
+
+    def __post_init__(self):
+        get_loss(self.loss)
+        for name in ('g_width', 'd_width', 'latent_dim', 'bottom', 'd_batch', 'g_batch', 'n_critic'):
+            if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
 
 # %% ../nbs/05_training.ipynb #79f5e65e
 class GANTrainer:
