@@ -129,38 +129,40 @@ def new_run(
     "A new run folder; FileExistsError if it holds a run already."
     return RunFolder.create(out, dict(preset=asdict(preset), seed=seed) | more)
 
-# %% ../nbs/18_cli.ipynb #c9a39ab2
+# %% ../nbs/18_cli.ipynb #49a001b8
 def _search_bar(search, quiet):
     "A bar that counts cycles and controller updates, weighted by the images' side."
     cfg, bottom = search.config, search.gan_config.bottom
     cost = lambda i: (search.cycles + cfg.controller_steps) * bottom * 2 ** (stage_at(i, cfg.grow_after) + 1)
     bar = progress(total=sum(cost(i) for i in range(cfg.iterations)), desc='search', quiet=quiet)
     bar.bar_format = '{desc} {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}'
-    bar.update(sum(cost(i) for i in range(search.iteration)))
+    bar.planned = lambda iteration: sum(cost(i) for i in range(iteration))
+    bar.update(bar.planned(search.iteration))
     return bar
 
 def _save_grids(job, search):
     for size, images in search.gallery.items(): save_png(job.path('samples', f'search-{size}x{size}.png'), images, ncols=8, zoom=max(1, 64 // size))
     search.gallery.clear()
 
-# %% ../nbs/18_cli.ipynb #3995274a
+# %% ../nbs/18_cli.ipynb #80746351
 def run_search(
     job: Job, # new or continued
 ) -> list: # of (architecture as text, reward), best first
     "The search of a job, from its last checkpoint to its K finalists."
     if 'finalists' in job.state: return job.state['finalists']
     search = Search(job.data, job.ruler.reward, job.preset.search, job.preset.search_gan, job.seed)
-    if 'search' in job.state: search.load_state_dict(job.state['search'])
+    if job.state.get('search'): search.load_state_dict(job.state['search'])
     with _search_bar(search, job.quiet) as bar:
         while not search.done:
             bar.set_postfix_str(f'{search.size}x{search.size}{job.state.get("postfix", "")}', refresh=False)
             record = search.step(lambda: bar.update(search.size))
             _log_search(job, record)
             _save_grids(job, search)
+            bar.update(bar.planned(search.iteration) - bar.n)       # a collapse ends an iteration early
             job.save(search=search.state_dict(), postfix=f', reward {record["reward"]:.2f}, entropy {record["entropy"]:.2f}')
     finalists = [(str(beam.arch), beam.reward) for beam in search.rank()]
     _save_grids(job, search)
-    job.save(finalists=finalists, kept=search.kept)
+    job.save(finalists=finalists, kept=search.kept, search=None)
     return finalists
 
 # %% ../nbs/18_cli.ipynb #18a3aefa
@@ -262,14 +264,23 @@ def search_job(
     scores = run_trainings(job, named)
     return finish(job, named, best_searched(scores))
 
-# %% ../nbs/18_cli.ipynb #17422588
+# %% ../nbs/18_cli.ipynb #fbbdf025
+def _resumed(folder, command):
+    "The run to continue, if there is one; ValueError if it was made by another command."
+    if folder is None: return None
+    run = RunFolder.open(folder)
+    made_by = 'autogan_train' if 'arch' in run.config else 'autogan_search'
+    if made_by != command: raise ValueError(f'{folder!r} is a run of {made_by}: continue it with {made_by} --resume')
+    return run
+
+# %% ../nbs/18_cli.ipynb #1b6ff564
 def _numbers(text):
     "'25,55' to (25, 55)."
     if text is None: return None
     try: return tuple(int(part) for part in text.split(',') if part.strip())
     except ValueError: raise ValueError(f'growth after {text!r}, expected whole numbers such as 25,55') from None
 
-# %% ../nbs/18_cli.ipynb #9081b860
+# %% ../nbs/18_cli.ipynb #af976a72
 @call_parse
 def autogan_search(
     preset: str = 'digits', # settings: digits, paper-cifar10, paper-stl10, published-cifar10
@@ -298,7 +309,7 @@ def autogan_search(
     "Let a machine design a GAN: search, train the best architectures from scratch, measure, show."
     options = {name: value for name, value in locals().items() if name in OPTIONS}
     with plain_errors():
-        run = RunFolder.open(resume) if resume else None
+        run = _resumed(resume, 'autogan_search')
         settings = preset_from(run.config['preset']) if run else configure(preset, **options | dict(grow_after=_numbers(grow_after)))
         ruler = prepare(settings, device, root)
         job = Job(run or new_run(out or f'runs/{preset}-seed{seed}', settings, seed), ruler, quiet)
@@ -313,7 +324,7 @@ def train_job(
     run_trainings(job, named)
     return finish(job, named, 'trained')
 
-# %% ../nbs/18_cli.ipynb #09c4348d
+# %% ../nbs/18_cli.ipynb #f0327c3a
 @call_parse
 def autogan_train(
     arch: str = 'A', # A, B, C, a text such as pre-none-nearest-sc,..., or a published vector
@@ -337,7 +348,7 @@ def autogan_train(
     "Train one architecture on one data set, and measure it."
     options = {name: value for name, value in locals().items() if name in OPTIONS}
     with plain_errors():
-        run = RunFolder.open(resume) if resume else None
+        run = _resumed(resume, 'autogan_train')
         if run: settings = preset_from(run.config['preset'])
         else:
             parsed = Architecture.parse(arch)
@@ -357,7 +368,7 @@ def find_generator(
     if not path.exists(): raise FileNotFoundError(f'no run folder or generator file at {source!r}')
     return load_generator(path / 'generator.safetensors' if path.is_dir() else path, device)
 
-# %% ../nbs/18_cli.ipynb #93dbb4b0
+# %% ../nbs/18_cli.ipynb #afa77510
 @call_parse
 def autogan_eval(
     source: str, # a run folder or a generator file
@@ -374,11 +385,12 @@ def autogan_eval(
         device = pick_device(device)
         generator = find_generator(source, device)
         train, notes = TrainConfig(eval_images=images, splits=splits), generator.notes
+        if not (data and extractor) and 'scores' not in notes: raise ValueError(f'{source!r} does not say what it was trained on: give --data and --extractor')
         reference = load_data(data or notes['data'], size=generator.size, channels=generator.channels, device=device, root=root)
         ruler = Ruler(get_extractor(extractor or notes['scores']['extractor'], device), reference, train.splits)
     print(score_table({'generator': evaluate(generator, ruler, train.eval_images, seed), 'real images': real_scores(ruler, generator.size, seed)}))
 
-# %% ../nbs/18_cli.ipynb #aa200a8c
+# %% ../nbs/18_cli.ipynb #073858de
 def write_samples(
     generator, # a `DerivedGenerator`
     out, # a .png file for a grid, anything else is a folder to make
@@ -390,6 +402,7 @@ def write_samples(
     out = Path(out)
     if out.exists(): raise FileExistsError(f'{str(out)!r} exists already: choose another name')
     if n < 1: raise ValueError(f'{n} images, expected at least 1')
+    if out.suffix and out.suffix.lower() != '.png': raise ValueError(f'{str(out)!r}: grids are written as .png, single pictures into a folder')
     z = torch.randn(n, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
     images = generate_images(generator, z.to(next(generator.parameters()).device))
     if out.suffix.lower() == '.png': return save_png(out, images, ncols=8, zoom=zoom)

@@ -19,7 +19,7 @@ from .inception_score import inception_score_from_logits
 from .search_space import NAMED, random_architecture
 from .training import GANConfig, GANTrainer
 
-# %% ../nbs/17_derive.ipynb #5698187e
+# %% ../nbs/17_derive.ipynb #7179c0a6
 @dataclass(frozen=True)
 class Scores:
     "Two scores of a set of images, with the protocol that makes them comparable."
@@ -32,7 +32,9 @@ class Scores:
     reference: str # what the Fréchet distance was measured against
 
     @property
-    def names(self): return ('IS', 'FID') if self.extractor == 'inception' else ('digit score', 'digit FID')
+    def names(self):
+        "What the two numbers may be called: the names of the literature belong to the Inception network."
+        return ('IS', 'FID') if self.extractor == 'inception' else ('digit score', 'digit FID')
 
     def __str__(self):
         score, fid = self.names
@@ -82,19 +84,19 @@ def _moments(features):
 
 def _mean_cov(moments): return moments.mean, moments.cov
 
-# %% ../nbs/17_derive.ipynb #6d62b55d
+# %% ../nbs/17_derive.ipynb #a7a6faa3
 def real_scores(
     ruler: Ruler, # its data are measured
     size: int, # pixels
     seed: int = 0, # of the split into halves
 ) -> Scores: # score of all real images; distance between two halves of them
-    "The real images' own scores: what a perfect generator would reach."
-    images = ruler.real_images(size)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    whole = ruler.measure(images[order])
-    halves = [_mean_cov(_moments(ruler.features(images[half]).features)) for half in order.chunk(2)]
-    distance = frechet_distance(*halves[0], *halves[1])
-    return Scores(**asdict(whole) | dict(fid=distance, reference=f'{len(images):,} {ruler.data.name} at {size}x{size}, one half against the other'))
+    "The real images' own scores, a yardstick; the halves are smaller sets, so their distance is a little too high."
+    seen, n = ruler.features(ruler.real_images(size)), len(ruler.data)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(seen.logits.device)
+    mean, deviation = inception_score_from_logits(seen.logits[order], splits=ruler.splits)
+    halves = [_mean_cov(_moments(seen.features[half])) for half in order.chunk(2)]
+    return Scores(float(mean), float(deviation), frechet_distance(*halves[0], *halves[1]), n, ruler.splits, ruler.extractor.name,
+                  f'{n:,} {ruler.data.name} at {size}x{size}, one half against the other')
 
 # %% ../nbs/17_derive.ipynb #f849cae0
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class TrainConfig:
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
         if self.splits > self.eval_images: raise ValueError(f'{self.splits} splits of {self.eval_images} images, expected at least one image in each')
 
-# %% ../nbs/17_derive.ipynb #100f608f
+# %% ../nbs/17_derive.ipynb #a087b34d
 class FinalTraining:
     "One architecture's training from scratch; `generator` is the moving average of its weights."
     def __init__(self,
@@ -133,20 +135,29 @@ class FinalTraining:
         self.stream = data.batches(gan.d_batch, data.size, torch.Generator().manual_seed(seed))
 
     @property
-    def done(self): return self.trainer.steps >= self.config.steps
+    def done(self):
+        "Have all steps been made?"
+        return self.trainer.steps >= self.config.steps
+
     @property
-    def generator(self): return self.trainer.average.module.eval()
+    def generator(self):
+        "The averaged generator, in eval mode."
+        return self.trainer.average.module.eval()
 
     def step(self):
         "One cycle; returns the last discriminator loss and the generator loss as tensors."
         return self.trainer.cycle(self.stream)
 
-    def state_dict(self): return dict(trainer=self.trainer.state_dict(), stream=self.stream.state_dict())
+    def state_dict(self):
+        "All that is needed to continue exactly."
+        return dict(trainer=self.trainer.state_dict(), stream=self.stream.state_dict())
+
     def load_state_dict(self, state):
+        "Continue from a saved state."
         self.trainer.load_state_dict(state['trainer'])
         self.stream.load_state_dict(state['stream'])
 
-# %% ../nbs/17_derive.ipynb #66b8870e
+# %% ../nbs/17_derive.ipynb #d82e3777
 def evaluate(
     generator, # a `DerivedGenerator` in eval mode
     ruler: Ruler, # measures
@@ -154,20 +165,20 @@ def evaluate(
     seed: int = 0, # of the latents
 ) -> Scores:
     "Measure n images of a generator."
-    z = torch.randn(n, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
+    z = torch.randn(n, generator.latent_dim, generator=torch.Generator().manual_seed(1_000_003 + seed))
     return ruler.measure(generate_images(generator, z.to(next(generator.parameters()).device)))
 
-# %% ../nbs/17_derive.ipynb #6a09cb7f
+# %% ../nbs/17_derive.ipynb #d2f49c08
 def contenders(
     finalists: list, # `Architecture`s, best first
     seed: int = 0, # of the random architecture
 ) -> dict: # name to `Architecture`
-    "The finalists, a random architecture, and the published A if it has as many cells."
+    "The finalists, a random architecture, and the published A if it has as many cells and is not among them."
     n_cells, rng = len(finalists[0]), torch.Generator().manual_seed(seed)
     named = {f'searched {i + 1}': arch for i, arch in enumerate(finalists)}
     while (chance := random_architecture(n_cells, rng)) in finalists: pass
     named['random'] = chance
-    if len(NAMED['A']) == n_cells: named['A'] = NAMED['A']
+    if len(NAMED['A']) == n_cells and NAMED['A'] not in finalists: named['A'] = NAMED['A']
     return named
 
 # %% ../nbs/17_derive.ipynb #2570888b

@@ -18,7 +18,7 @@ from .search_space import Architecture
 from .shared_gan import Cell, ToImage, run_cells
 from .layers import xavier_init_
 
-# %% ../nbs/11_derived_gan.ipynb #27df0e38
+# %% ../nbs/11_derived_gan.ipynb #52f40b23
 class DerivedGenerator(nn.Module):
     "The generator that an architecture means, with its own weights only: `G(z)`."
     def __init__(self,
@@ -36,15 +36,20 @@ class DerivedGenerator(nn.Module):
         self.to_image = ToImage(width, channels, running=True)
         xavier_init_(self)
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        "Images (n, channels, size, size) in [-1, 1] from latents (n, latent_dim)."
         x = self.linear(z).view(-1, self.width, self.bottom, self.bottom)
         return self.to_image(run_cells(x, self.cells, self.arch))
 
     @property
-    def settings(self): return dict(arch=str(self.arch), width=self.width, latent_dim=self.latent_dim, bottom=self.bottom, channels=self.channels)
+    def settings(self) -> dict: # plain values
+        "What the constructor needs to build this network again."
+        return dict(arch=str(self.arch), width=self.width, latent_dim=self.latent_dim, bottom=self.bottom, channels=self.channels)
 
     @property
-    def size(self): return self.bottom * 2**len(self.arch)
+    def size(self) -> int: # pixels
+        "The side of its images."
+        return self.bottom * 2**len(self.arch)
 
 # %% ../nbs/11_derived_gan.ipynb #d2441614
 def derive_from(

@@ -12,7 +12,7 @@ from collections import deque
 import torch
 from fastcore.basics import patch
 
-# %% ../nbs/14_dynamic_reset.ipynb #f41b9edb
+# %% ../nbs/14_dynamic_reset.ipynb #960d26aa
 class LossWindow:
     "The latest `size` losses of one network; a ValueError if `size` is below 2."
     def __init__(self, size: int = 500): # how many losses are kept; the published code's value
@@ -25,7 +25,9 @@ class LossWindow:
     def __repr__(self): return f'LossWindow({len(self)} of {self.values.maxlen})'
 
     @property
-    def full(self) -> bool: return len(self) == self.values.maxlen
+    def full(self) -> bool:
+        "Is the window full, so that a new loss pushes out an old one?"
+        return len(self) == self.values.maxlen
 
     def state_dict(self): return dict(size=self.values.maxlen, values=list(self.values))
 

@@ -62,7 +62,7 @@ def _starts(parents, device=None):
 def _children(parents, tokens):
     return [beam.arch.grow(CellArch.from_tokens(word, len(beam.arch))) for beam, word in zip(parents, tokens.tolist())]
 
-# %% ../nbs/15_mlas.ipynb #1adcf8ef
+# %% ../nbs/15_mlas.ipynb #65d8b9bc
 class BeamPolicy:
     "Proposes architectures one cell longer than its beams; a ValueError if there are no beams, equal ones or different lengths."
     def __init__(self, policy, # for the next cell: `sample(n, start)` and `update(samples, rewards, start)`
@@ -72,7 +72,9 @@ class BeamPolicy:
         self.policy, self.beams, self.rng = policy, _checked(beams), rng
         self.device = rng.device if rng is not None else None
 
-    def sample(self, n: int) -> Proposals: # n, how many proposals
+    def sample(self,
+               n: int, # how many proposals
+              ) -> Proposals: # n architectures, one cell longer than the beams
         "Draw `n` beams uniformly and a new cell for each."
         return self._grow(torch.randint(len(self.beams), (n,), generator=self.rng, device=self.device).tolist())
 
@@ -133,9 +135,11 @@ def _join(found, extra):
     start = start and tuple(torch.cat(both) for both in zip(start, _starts(parents, start[0].device)))
     return Proposals(found.archs + _children(parents, tokens), more, start)
 
-# %% ../nbs/15_mlas.ipynb #3c1a5ebb
+# %% ../nbs/15_mlas.ipynb #ceff8d64
 @patch
-def propose_unique(self: BeamPolicy, m: int) -> Proposals: # m, how many different candidates
+def propose_unique(self: BeamPolicy,
+                   m: int, # how many different candidates
+                  ) -> Proposals: # m different architectures
     "Draw `m` different candidates from the policy, helped out by uniform ones; a ValueError if fewer than `m` exist."
     space = len(self.beams)*count_cells(len(self.beams[0].arch))
     if not 1 <= m <= space: raise ValueError(f"{m} different candidates were asked for: expected 1 to {space}, all that these beams can grow to")

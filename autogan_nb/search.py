@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SearchConfig', 'Search', 'plot_search']
 
-# %% ../nbs/16_search.ipynb #9d573fa8
+# %% ../nbs/16_search.ipynb #cf0a58bf
+import math
 import torch
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +18,11 @@ from .discriminator import Discriminator
 from .dynamic_reset import CollapseDetector
 from .mlas import BeamPolicy, stage_at, top_k
 from .reinforce import ReinforcePolicy
-from .search_space import cell_schema
+from .search_space import cell_schema, count_cells
 from .shared_gan import SharedGenerator
 from .training import GANConfig, GANTrainer
 
-# %% ../nbs/16_search.ipynb #15fb163d
+# %% ../nbs/16_search.ipynb #771a6ffa
 @dataclass(frozen=True)
 class SearchConfig:
     "How long and how to search; the defaults are the paper's."
@@ -43,6 +44,7 @@ class SearchConfig:
 
     def __post_init__(self):
         object.__setattr__(self, 'grow_after', tuple(self.grow_after))
+        if self.candidates > count_cells(0): raise ValueError(f'M = {self.candidates} candidates, the first cell has only {count_cells(0)} variants')
         if self.top_k > self.candidates: raise ValueError(f'K = {self.top_k} beams cannot be kept out of M = {self.candidates} candidates')
         for name in ('iterations', 'top_k', 'controller_steps', 'controller_batch', 'reward_images'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
@@ -164,10 +166,11 @@ def train_controller(self: Search,
     mean = lambda key: sum(row[key] for row in rows) / len(rows)
     return dict(reward=mean('reward'), entropy=mean('entropy'), best=str(best), best_reward=self.measured[best])
 
-# %% ../nbs/16_search.ipynb #5a533035
+# %% ../nbs/16_search.ipynb #75304a62
 @patch
 def rank(self: Search) -> list: # of K `Beam`s, best first
     "The best K of M different candidates of the policy, by reward with the shared weights."
+    if self.done: self.measured = {}
     candidates = self.policy.propose_unique(self.config.candidates)
     beams = top_k(candidates, self.rewards(candidates.archs), self.config.top_k)
     self.gallery[beams[0].arch.size(self.gan_config.bottom)] = generate_images(partial(self.trainer.G, arch=beams[0].arch), self.reward_z[:64])
@@ -190,13 +193,17 @@ def reset(self: Search):
     self.detector.clear()
     self.measured = {}
 
-# %% ../nbs/16_search.ipynb #45213f5e
+# %% ../nbs/16_search.ipynb #3b342971
 @patch
 def step(self: Search,
     tick=lambda: None, # called after every unit of work, for a progress bar
 ) -> dict: # what happened, in plain values, for the log
     "One iteration: train the shared GAN, train the controller, grow if it is time, reset if it has collapsed."
-    record = dict(iteration=self.iteration, size=self.size) | self.train_shared(tick) | self.train_controller(tick)
+    shared = self.train_shared(tick)
+    if not math.isfinite(shared['d_loss'] + shared['g_loss']):      # images of NaN weights cannot be scored
+        self.reset()
+        shared = self.train_shared(tick)
+    record = dict(iteration=self.iteration, size=self.size) | shared | self.train_controller(tick)
     self.iteration += 1
     if self.iteration in self.config.grow_after: self.grow()
     if record['collapsed'] and not self.done: self.reset()
@@ -219,12 +226,12 @@ def load_state_dict(self: Search,
     for name in ('trainer', 'policy', 'detector', 'stream'): getattr(self, name).load_state_dict(state[name])
     self.rng.set_state(state['rng'].cpu())
 
-# %% ../nbs/16_search.ipynb #3d3cbe19
+# %% ../nbs/16_search.ipynb #c8675290
 def plot_search(
     records: list, # of dicts from `Search.step`
     real: dict = None, # size to the real images' score, drawn as dashed lines
 ):
-    "Reward and entropy over the iterations, growths and resets marked; returns the matplotlib figure."
+    "Reward and entropy over the iterations, growths and collapses marked; returns the matplotlib figure."
     import matplotlib.pyplot as plt
     fig, (top, bottom) = plt.subplots(2, 1, figsize=(7.5, 4), dpi=80, sharex=True, layout='constrained')
     x = [r['iteration'] + 1 for r in records]
@@ -232,7 +239,7 @@ def plot_search(
     top.plot(x, [r['reward'] for r in records], marker='.', label='mean')
     bottom.plot(x, [r['entropy'] for r in records], marker='.', color='tab:green')
     for size in dict.fromkeys(r['size'] for r in records): _mark_stage(top, bottom, [r for r in records if r['size'] == size], (real or {}).get(size))
-    for r in (r for r in records if r['collapsed']): top.axvline(r['iteration'] + 1, color='tab:red', ls=':', label='reset')
+    for r in (r for r in records if r['collapsed']): top.axvline(r['iteration'] + 1, color='tab:red', ls=':', label='collapse')
     top.set(ylabel='reward'); bottom.set(ylabel='entropy (nats)', xlabel='iteration')
     handles = dict(zip(*top.get_legend_handles_labels()[::-1]))
     fig.legend(handles.values(), handles.keys(), loc='outside right upper', fontsize=8)

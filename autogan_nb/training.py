@@ -41,9 +41,9 @@ def frozen(
     try: yield net
     finally: net.requires_grad_(True)
 
-# %% ../nbs/05_training.ipynb #dd2de065
+# %% ../nbs/05_training.ipynb #1172cbb5
 def g_step(
-    discriminator: nn.Module, # images to logits; left unchanged
+    discriminator: nn.Module, # images to logits; its weights stay as they are
     optimizer: torch.optim.Optimizer, # the generator's
     fake: torch.Tensor, # (n, c, s, s) images just generated, with their graph
     loss, # an AdversarialLoss; its `g` takes the fake logits
@@ -104,22 +104,23 @@ class GANConfig:
         for name in ('g_width', 'd_width', 'latent_dim', 'bottom', 'd_batch', 'g_batch', 'n_critic'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
 
-# %% ../nbs/05_training.ipynb #79f5e65e
+# %% ../nbs/05_training.ipynb #98f6057c
 class GANTrainer:
     "A generator, a discriminator, their optimizers, and the average of the generator."
     def __init__(self,
         generator: nn.Module, # z (n, latent_dim) to images
         discriminator: nn.Module, # images to logits (n,)
         config: GANConfig = GANConfig(), # batch sizes, rates
-        rng: torch.Generator = None, # source of the latents, on the networks' device
+        rng: torch.Generator = None, # source of the latents, on the networks' device; None: a new one with seed 0
     ):
-        self.config, self.rng, self.loss = config, rng, get_loss(config.loss)
+        self.config, self.loss = config, get_loss(config.loss)
         self.G = generator.to(memory_format=torch.channels_last)
         self.D = discriminator.to(memory_format=torch.channels_last)
         betas = config.beta1, config.beta2
         self.g_optimizer = torch.optim.Adam(self.G.parameters(), lr=config.g_lr, betas=betas)
         self.d_optimizer = torch.optim.Adam(self.D.parameters(), lr=config.d_lr, betas=betas)
         self.schedules, self.average, self.steps = [], None, 0
+        self.rng = rng if rng is not None else torch.Generator(self.device).manual_seed(0)
 
     @property
     def device(self): return next(self.G.parameters()).device

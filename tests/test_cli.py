@@ -94,7 +94,7 @@ MISTAKES = [
     ('autogan_search --extractor vgg', 'vgg'),
     ('autogan_search --resume empty', 'empty'),
     ('autogan_train --arch pre-none-nearest-scc', 'scc'),
-    ('autogan_train --arch 1,0,1', '1,0,1'),
+    ('autogan_train --arch 1,0,1', 'got 3'),
     ('autogan_train --arch 1,0,1,7', '7'),
     ('autogan_train --loss hing', "'hing'"),
     ('autogan_sample nowhere', 'nowhere'),
