@@ -40,13 +40,13 @@ class Preset:
         if self.search_gan.bottom != self.final_gan.bottom: raise ValueError(f'bottom widths {self.search_gan.bottom} and {self.final_gan.bottom} differ')
         check_size(self.size, self.final_gan.bottom)
 
-# %% ../nbs/18_cli.ipynb #716c72bf
+# %% ../nbs/18_cli.ipynb #be692431
 _digits_gan = GANConfig(g_width=24, d_width=24, d_batch=32, g_batch=32, n_critic=1, g_lr=1e-3, d_lr=1e-3, ema_decay=.99)
 _digits_search = SearchConfig(iterations=12, grow_after=(4, 8), epochs=1., controller_steps=12, controller_batch=4, candidates=10, top_k=3,
                               reward_images=200, controller_lr=2e-3)
 PRESETS = {
     'digits': Preset('digits', 32, 1, 'digits', _digits_search, _digits_gan, replace(_digits_gan, loss='nonsaturating'),
-                     TrainConfig(steps=1000, finalists=2, eval_images=5000)),
+                     TrainConfig(steps=1000, decay_lr=True, finalists=2, eval_images=5000)),
     'paper-cifar10': Preset(),
     'paper-stl10': Preset('stl10', 48, search_gan=GANConfig(g_width=128, d_width=64, bottom=6), final_gan=GANConfig(bottom=6)),
     'published-cifar10': Preset(search=SearchConfig(iterations=65, grow_after=(15, 35), entropy_weight=1e-3, reset_statistic='variance')),

@@ -98,12 +98,12 @@ def real_scores(
     return Scores(float(mean), float(deviation), frechet_distance(*halves[0], *halves[1]), n, ruler.splits, ruler.extractor.name,
                   f'{n:,} {ruler.data.name} at {size}x{size}, one half against the other')
 
-# %% ../nbs/17_derive.ipynb #f849cae0
+# %% ../nbs/17_derive.ipynb #ffeb77fe
 @dataclass(frozen=True)
 class TrainConfig:
     "The training from scratch and its evaluation; the defaults are the paper's."
     steps: int = 50_000 # generator steps
-    decay_lr: bool = True # both learning rates fall linearly to zero
+    decay_lr: bool = False # let both learning rates fall linearly to zero (optional in the published code)
     finalists: int = 5 # of the search's K, how many are trained from scratch
     eval_images: int = 50_000 # images behind the reported scores
     splits: int = 10 # of the Inception score
