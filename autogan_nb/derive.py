@@ -6,9 +6,9 @@
 __all__ = ['Scores', 'Ruler', 'real_scores', 'TrainConfig', 'FinalTraining', 'evaluate', 'contenders', 'best_searched',
            'score_table']
 
-# %% ../nbs/17_derive.ipynb #ac33f43e
+# %% ../nbs/17_derive.ipynb #92206110
 import torch
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from .core import to_float
 from .data import check_size
 from .derived_gan import DerivedGenerator, generate_images
