@@ -144,7 +144,7 @@ def _save_grids(job, search):
     for size, images in search.gallery.items(): save_png(job.path('samples', f'search-{size}x{size}.png'), images, ncols=8, zoom=max(1, 64 // size))
     search.gallery.clear()
 
-# %% ../nbs/18_cli.ipynb #80746351
+# %% ../nbs/18_cli.ipynb #69d784cd
 def run_search(
     job: Job, # new or continued
 ) -> list: # of (architecture as text, reward), best first
@@ -154,7 +154,7 @@ def run_search(
     if job.state.get('search'): search.load_state_dict(job.state['search'])
     with _search_bar(search, job.quiet) as bar:
         while not search.done:
-            bar.set_postfix_str(f'{search.size}x{search.size}{job.state.get("postfix", "")}', refresh=False)
+            bar.set_postfix_str(f'{search.size}x{search.size}{job.state.get("postfix", "")}')
             record = search.step(lambda: bar.update(search.size))
             _log_search(job, record)
             _save_grids(job, search)
