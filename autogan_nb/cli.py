@@ -23,7 +23,7 @@ from .search import Search, SearchConfig, plot_search
 from .search_space import Architecture
 from .training import GANConfig
 
-# %% ../nbs/18_cli.ipynb #efd1526a
+# %% ../nbs/18_cli.ipynb #7f4e27ce
 @dataclass(frozen=True)
 class Preset:
     "All settings of a job."
@@ -38,7 +38,9 @@ class Preset:
 
     def __post_init__(self):
         if self.search_gan.bottom != self.final_gan.bottom: raise ValueError(f'bottom widths {self.search_gan.bottom} and {self.final_gan.bottom} differ')
-        check_size(self.size, self.final_gan.bottom)
+        growths = check_size(self.size, self.final_gan.bottom) - 1
+        if len(self.search.grow_after) != growths: raise ValueError(f'{self.size} pixels need {growths} growths, grow_after is {self.search.grow_after}')
+        if self.train.finalists > self.search.top_k: raise ValueError(f'{self.train.finalists} finalists, the search keeps only K = {self.search.top_k}')
 
 # %% ../nbs/18_cli.ipynb #be692431
 _digits_gan = GANConfig(g_width=24, d_width=24, d_batch=32, g_batch=32, n_critic=1, g_lr=1e-3, d_lr=1e-3, ema_decay=.99)

@@ -88,6 +88,8 @@ MISTAKES = [
     ('autogan_search --candidates 2 --top_k 5', 'K = 5'),
     ('autogan_search --grow_after 8,4', '(8, 4)'),
     ('autogan_search --grow_after soon', "'soon'"),
+    ('autogan_search --grow_after 4', 'grow_after is (4,)'),
+    ('autogan_search --finalists 9', '9 finalists'),
     ('autogan_search --data empty --channels 1', 'empty'),
     ('autogan_search --data broken --channels 1', 'broken'),
     ('autogan_search --device tpu', 'tpu'),
