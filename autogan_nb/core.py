@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['make_rng', 'seed_everything', 'pick_device', 'to_float', 'to_uint8', 'image_grid', 'show_images', 'write_atomic',
-           'save_png', 'RunFolder', 'progress']
+           'save_png', 'RunFolder', 'save_weights', 'load_weights', 'load_into', 'hub_file', 'from_hub', 'progress']
 
-# %% ../nbs/00_core.ipynb #73528ed8
+# %% ../nbs/00_core.ipynb #b2eb5553
 import io, json, math, os, pickle, platform, random, sys, warnings, zipfile
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from . import __version__
 
 # %% ../nbs/00_core.ipynb #90b897b5
@@ -315,6 +317,72 @@ def load_checkpoint(self: RunFolder,
         if log.exists() and log.stat().st_size > box['log_length']: os.truncate(log, box['log_length'])
         self._next_step, self._resumed = box['next_step'], True
     return box['state']
+
+# %% ../nbs/00_core.ipynb #5d657dfb
+def save_weights(
+    path, # the file to write or replace, by custom `*.safetensors`
+    tensors: dict, # name -> tensor, on any device
+    facts: dict, # what a reader must know: settings, notes
+):
+    "Write tensors, with facts as JSON, into one safetensors file, atomically. TypeError for facts that JSON cannot say."
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    write_atomic(path, save(tensors, metadata={'autogan_nb': json.dumps(_plain(facts), allow_nan=False)}))
+
+# %% ../nbs/00_core.ipynb #3a3392a7
+def load_weights(
+    path, # of a file written by `save_weights`
+) -> tuple: # (name -> tensor on the CPU, facts)
+    "Read tensors and facts. FileNotFoundError if there is no such file, ValueError if it is broken or something else."
+    if not Path(path).is_file(): raise FileNotFoundError(f'there is no weights file at {str(path)!r}')
+    try:
+        with safe_open(str(path), framework='pt') as file:
+            header, tensors = file.metadata() or {}, {name: file.get_tensor(name).clone() for name in file.keys()}
+    except SafetensorError as e: raise ValueError(f'{str(path)!r} is no safetensors file, or a part of one: {e}') from None
+    try: facts = _revive(json.loads(header.get('autogan_nb', '')))
+    except json.JSONDecodeError: facts = None
+    if not isinstance(facts, dict): raise ValueError(f'{str(path)!r} holds weights without the facts that autogan_nb writes beside them')
+    return tensors, facts
+
+# %% ../nbs/00_core.ipynb #0466ff77
+def load_into(
+    net: torch.nn.Module, # built from the file's settings; changed in place
+    tensors: dict, # its weights by name
+    source, # where they come from, for the message
+) -> torch.nn.Module: # the same network
+    "Give `net` its weights. ValueError naming the first that is missing, of another shape, or left over."
+    wanted = net.state_dict()
+    for name, own in wanted.items():
+        if name not in tensors: raise ValueError(f'{str(source)!r} has no {name}, which a network of its settings needs')
+        if tensors[name].shape != own.shape:
+            raise ValueError(f'{str(source)!r}: {name} has shape {tuple(tensors[name].shape)}, a network of its settings needs {tuple(own.shape)}')
+    if extra := sorted(tensors.keys() - wanted): raise ValueError(f'{str(source)!r} has {extra[0]}, which a network of its settings lacks')
+    net.load_state_dict(tensors)
+    return net
+
+# %% ../nbs/00_core.ipynb #d4c74287
+def hub_file(
+    source, # a folder, or the 'user/name' of a repository on the Hub
+    **options, # of huggingface_hub's `hf_hub_download`: revision, token, local_files_only, ...
+) -> Path: # of a file on this machine
+    "The weights file in a folder or a repository. FileNotFoundError for a folder without one."
+    from huggingface_hub import hf_hub_download
+    file = Path(source)/'model.safetensors'
+    if Path(source).is_dir() and not file.is_file(): raise FileNotFoundError(f'no {file.name} in the folder {str(source)!r}')
+    return file if file.is_file() else Path(hf_hub_download(str(source), file.name, **options))
+
+# %% ../nbs/00_core.ipynb #917118bd
+def from_hub(
+    load, # weights file -> network with `.settings`
+    source, # a folder, or the 'user/name' of a repository on the Hub
+    options: dict, # what huggingface_hub hands over: where to look, and the settings that are asked for
+) -> torch.nn.Module: # the network
+    "The network in a folder or a repository. ValueError if it has other settings than those asked for."
+    where = ('revision', 'cache_dir', 'force_download', 'local_files_only', 'token')
+    net = load(hub_file(source, **{name: options[name] for name in where if name in options}))
+    for name in options.keys() - set(where):
+        held, asked = net.settings.get(name), options[name]
+        if held != asked: raise ValueError(f'{str(source)!r}: {name} is {asked!r} in config.json or in the call, but {held!r} in the weights file')
+    return net
 
 # %% ../nbs/00_core.ipynb #aae340e9
 def progress(

@@ -5,21 +5,44 @@
 # %% auto #0
 __all__ = ['DerivedGenerator', 'derive_from', 'settle_statistics', 'generate_images', 'save_generator', 'load_generator']
 
-# %% ../nbs/11_derived_gan.ipynb #a9ab806d
-import json
-from pathlib import Path
+# %% ../nbs/11_derived_gan.ipynb #53133a03
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from fastcore.basics import patch
+from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 from torch.optim.swa_utils import update_bn
-from .core import write_atomic
+from .core import from_hub, load_into, load_weights, save_weights
 from .search_space import Architecture
 from .shared_gan import Cell, ToImage, run_cells
 from .layers import xavier_init_
 
-# %% ../nbs/11_derived_gan.ipynb #52f40b23
-class DerivedGenerator(nn.Module):
+# %% ../nbs/11_derived_gan.ipynb #6d57e4a4
+_CARD = """---
+{{ card_data }}
+---
+
+# A GAN generator from AutoGAN's search space
+
+It turns {{ latent_dim }} random numbers into a {{ 'grayscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
+The search space is AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
+
+    {{ arch }}
+{{ drawing }}
+
+To draw images:
+
+    # pip install autogan-nb
+    import torch
+    from autogan_nb.derived_gan import DerivedGenerator
+    G = DerivedGenerator.from_pretrained(...)               # the name of this repository, or a folder
+    with torch.no_grad(): images = G(torch.randn(16, {{ latent_dim }}))    # (16, {{ channels }}, {{ size }}, {{ size }}), floats in [-1, 1]
+{% for name, value in notes.items() %}
+- {{ name }}: {{ value }}{% endfor %}
+"""
+
+# %% ../nbs/11_derived_gan.ipynb #54f4e581
+class DerivedGenerator(nn.Module, PyTorchModelHubMixin, library_name='autogan_nb', pipeline_tag='unconditional-image-generation',
+                       tags=['gan', 'autogan'], model_card_template=_CARD):
     "The generator that an architecture means, with its own weights only: `G(z)`."
     def __init__(self,
         arch, # an `Architecture`, or anything that `Architecture.parse` reads
@@ -29,11 +52,12 @@ class DerivedGenerator(nn.Module):
         channels: int = 3, # of the images
     ):
         super().__init__()
-        self.arch = Architecture.parse(arch) if isinstance(arch, str) else arch
+        self.arch, self.notes = Architecture.parse(arch), {}
         self.width, self.latent_dim, self.bottom, self.channels = width, latent_dim, bottom, channels
         self.linear = nn.Linear(latent_dim, width * bottom**2)
         self.cells = nn.ModuleList(Cell(width, [choice], running=True) for choice in self.arch)
         self.to_image = ToImage(width, channels, running=True)
+        self._hub_mixin_config = self.settings
         xavier_init_(self)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -51,12 +75,14 @@ class DerivedGenerator(nn.Module):
         "The side of its images."
         return self.bottom * 2**len(self.arch)
 
-# %% ../nbs/11_derived_gan.ipynb #d2441614
+# %% ../nbs/11_derived_gan.ipynb #1c0cf4a8
 def derive_from(
     shared: nn.Module, # a `SharedGenerator`
-    arch, # an `Architecture` of at most its number of cells
+    arch, # an `Architecture` of at most its number of cells, or anything that `Architecture.parse` reads
 ) -> DerivedGenerator: # on the same device
-    "A derived generator with a copy of the shared generator's weights."
+    "A derived generator with a copy of the shared generator's weights. ValueError if the architecture has more cells."
+    arch = Architecture.parse(arch)
+    if len(arch) > len(shared.cells): raise ValueError(f'an architecture of {len(arch)} cells, the shared generator has weights for 1 to {len(shared.cells)}')
     derived = DerivedGenerator(arch, shared.width, shared.latent_dim, shared.bottom, shared.channels)
     weights = shared.state_dict()
     derived.load_state_dict({name: weights[name] for name, _ in derived.named_parameters()}, strict=False)
@@ -83,31 +109,40 @@ def generate_images(
     "Images for many latents, batch by batch, without gradients."
     return torch.cat([generate(part) for part in z.split(batch_size)])
 
-# %% ../nbs/11_derived_gan.ipynb #4fc8f74a
+# %% ../nbs/11_derived_gan.ipynb #bab8d888
 def save_generator(
     path, # of the file, by custom `generator.safetensors`
     generator: DerivedGenerator, # the generator to save
     **notes, # further JSON-able facts: data set, scores, seed
 ):
     "Write a generator with its architecture and settings into one safetensors file."
-    tensors = {name: t.detach().cpu().contiguous() for name, t in generator.state_dict().items()}
-    write_atomic(path, save(tensors, metadata={'autogan_nb': json.dumps(generator.settings | {'notes': notes})}))
+    save_weights(path, generator.state_dict(), generator.settings | {'notes': notes})
 
-# %% ../nbs/11_derived_gan.ipynb #2e7b5060
+# %% ../nbs/11_derived_gan.ipynb #89727753
 def load_generator(
     path, # of a file written by `save_generator`
     device: str = 'cpu', # where to put it
 ) -> DerivedGenerator: # in eval mode, with the file's notes in `.notes`
     "Read a generator; FileNotFoundError or ValueError if the file is missing or something else."
-    if not Path(path).is_file(): raise FileNotFoundError(f'no generator file at {str(path)!r}')
-    try:
-        with safe_open(str(path), framework='pt') as file:
-            settings = json.loads(file.metadata()['autogan_nb'])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, TypeError, KeyError, json.JSONDecodeError):
-        raise ValueError(f'{str(path)!r} is not a generator saved by autogan_nb (a safetensors file with its settings)') from None
+    tensors, settings = load_weights(path)
     notes = settings.pop('notes', {})
-    generator = DerivedGenerator(**settings)
-    generator.load_state_dict(tensors)
+    if settings.keys() != {'arch', 'width', 'latent_dim', 'bottom', 'channels'}: raise ValueError(f"{str(path)!r} is no generator: its settings are {', '.join(settings)}")
+    generator = load_into(DerivedGenerator(**settings), tensors, path)
     generator.notes = notes
     return generator.to(device).eval()
+
+# %% ../nbs/11_derived_gan.ipynb #88154f06
+@patch
+def _save_pretrained(self: DerivedGenerator, save_directory): save_generator(save_directory / 'model.safetensors', self, **self.notes)
+
+@patch(cls_method=True)
+def _from_pretrained(cls: DerivedGenerator, *, model_id, map_location='cpu', **options):
+    if 'arch' in options: options['arch'] = str(Architecture.parse(options['arch']))
+    return from_hub(lambda path: load_generator(path, map_location), model_id, options)
+
+@patch
+def generate_model_card(self: DerivedGenerator, **facts):
+    "The README of a shared folder; `facts` replace or join the settings in it."
+    drawing = ''.join(f'\n    {line}'.rstrip(' ') for line in self.arch.draw().splitlines())
+    told = self.settings | dict(size=self.size, notes=self.notes, drawing=drawing)
+    return PyTorchModelHubMixin.generate_model_card(self, **told | facts)

@@ -7,15 +7,18 @@ __all__ = ['RECIPE', 'EXTRACTORS', 'Features', 'fit', 'Extractor', 'DigitClassif
            'smooth_noise', 'shuffled_tiles', 'mixed_quarters', 'training_batch', 'accuracy', 'train_digit_classifier',
            'digit_extractor', 'inception_extractor', 'extract', 'get_extractor']
 
-# %% ../nbs/06_features.ipynb #68b435c2
-import io, os, warnings
+# %% ../nbs/06_features.ipynb #71e1e818
+import hashlib, io, os, warnings
 import torch
 import torch.nn.functional as F
 from contextlib import contextmanager
+from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 from torch import nn
-from .core import make_rng, pick_device, to_float, to_uint8, write_atomic
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from .core import make_rng, pick_device, progress, to_float, to_uint8, write_atomic
 from .data import ImageData, digits
 
 # %% ../nbs/06_features.ipynb #7098a212
@@ -24,7 +27,7 @@ class Features(NamedTuple):
     features: torch.Tensor # (n, d) float32, the last layer but one
     logits: torch.Tensor   # (n, k) float32, one per class, before softmax
 
-# %% ../nbs/06_features.ipynb #5c620e6b
+# %% ../nbs/06_features.ipynb #9172305b
 def fit(
     images,   # (n, 1 or 3, h, w) floats
     size,     # width and height wanted; None keeps them
@@ -34,7 +37,7 @@ def fit(
     if channels == 1 and images.shape[1] == 3:
         images = (images * images.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
     if channels == 3 and images.shape[1] == 1: images = images.expand(-1, 3, -1, -1)
-    if size in (None, images.shape[-1]) and images.shape[-1] == images.shape[-2]: return images
+    if size is None or images.shape[-2:] == (size, size): return images
     return F.interpolate(images, size=(size, size), mode='bilinear', antialias=True, align_corners=False)
 
 # %% ../nbs/06_features.ipynb #c510c563
@@ -47,9 +50,12 @@ def _as_floats(images) -> torch.Tensor:
         raise ValueError(f"float images must lie in [-1, 1], got a pixel of size {top:.4g}")
     return images.float()
 
-# %% ../nbs/06_features.ipynb #c39b2e6d
+# %% ../nbs/06_features.ipynb #fc036636
 class Extractor:
     "A ruler: calls `measure` on images fitted to its size and channels, without gradients."
+    fingerprint = None  # text that changes with the weights; without one, statistics measured with it are not kept on disk
+    batch_size = 250    # images at a time
+
     def __init__(self,
         measure,       # images (n, channels, size, size) -> features (n, dim), logits (n, n_classes)
         name,          # shown in logs
@@ -195,7 +201,7 @@ def accuracy(
     "How often the highest logit is the right class."
     with torch.no_grad(): return (torch.cat([model(part) for part in images.split(250)]).argmax(1) == labels).double().mean().item()
 
-# %% ../nbs/06_features.ipynb #121b2f48
+# %% ../nbs/06_features.ipynb #55b3b8bb
 def train_digit_classifier(
     data: ImageData, # digits with labels 0 to 9
     seed=0,          # of the split, the initial weights and the batches
@@ -203,6 +209,7 @@ def train_digit_classifier(
     epochs=12,  # 12 take some 6 seconds on one CPU core
     share=0.2,  # not-digits for each digit
     held_out_per_class=100, # test images of each class
+    quiet=True, # False: show a progress bar
 ) -> tuple: # model on the CPU in eval mode, its accuracy on held-out images at 32 pixels
     "Train a `DigitClassifier` from scratch, reproducibly; `ValueError` without labels."
     if data.labels is None: raise ValueError(f"{data.name or 'data'} has no labels to learn from")
@@ -213,7 +220,7 @@ def train_digit_classifier(
         steps = [part for _ in range(epochs) for part in train[torch.randperm(len(train), generator=rng)].split(128) if len(part) == 128]
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=len(steps), pct_start=0.2)
-        for chosen in steps:
+        for chosen in progress(steps, desc='training the digit classifier', quiet=quiet):
             batch, targets = training_batch(images[chosen], labels[chosen], rng, share)
             loss = F.cross_entropy(model(batch), targets)
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
@@ -236,27 +243,34 @@ def _cached_classifier(path, train) -> DigitClassifier:
     except OSError as error: warnings.warn(f"the digit classifier can't be kept in {path.parent}: {error}")
     return model
 
-# %% ../nbs/06_features.ipynb #e4689a62
+# %% ../nbs/06_features.ipynb #5f68997f
+def _fingerprint(net) -> str: # 16 hex digits
+    "A text that changes with the network's weights."
+    digest = hashlib.sha256()
+    for name, value in net.state_dict().items(): digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def digit_extractor(
     device='cpu', # where the network runs
     cache=None,   # folder for the weights; None: `$AUTOGAN_CACHE` or ~/.cache/autogan_nb
+    quiet=True,   # False: a progress bar if it must be trained
 ) -> Extractor: # 64 features, 10 logits
     "The ruler of the digit score and digit FID; trained at the first call, read from the cache later."
     folder = Path(cache or os.environ.get('AUTOGAN_CACHE') or '~/.cache/autogan_nb').expanduser()
     with torch.random.fork_rng(devices=[]):
-        model = _cached_classifier(folder / f'{RECIPE}.safetensors', train=lambda: train_digit_classifier(digits()))
+        model = _cached_classifier(folder / f'{RECIPE}.safetensors', train=lambda: train_digit_classifier(digits(), quiet=quiet))
     model = model.requires_grad_(False).to(pick_device(device))
     def measure(images):
         features = model.features(images)
         return features, model.head(features)
-    return Extractor(measure, 'digits', 64, 10, size=32, channels=1, device=pick_device(device))
+    extractor = Extractor(measure, 'digits', 64, 10, size=32, channels=1, device=pick_device(device))
+    extractor.fingerprint = f'{RECIPE}-{_fingerprint(model)}'
+    return extractor
 
-# %% ../nbs/06_features.ipynb #293f00ca
-_INCEPTION_FILE = 'weights-inception-2015-12-05-6726825d.pth'
-
-
+# %% ../nbs/06_features.ipynb #d282ae1d
 def _bare_inception():
-    "torch-fidelity's Inception network with random weights."
+    "torch-fidelity's Inception network with random weights, in eval mode."
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     class Bare(FeatureExtractorInceptionV3):
         def load_state_dict(self, *_): pass  # its constructor insists on loading; we load afterwards
@@ -265,51 +279,102 @@ def _bare_inception():
     nothing.seek(0)
     return Bare('inception', ['2048', 'logits_unbiased'], feature_extractor_weights_path=nothing)
 
-# %% ../nbs/06_features.ipynb #d8e25f68
-def _inception_weights(path) -> dict:
-    "Inception's weights from `path`, or from torch's hub cache, or downloaded; a clear error if there are none."
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-    if path is not None and not Path(path).is_file(): raise FileNotFoundError(f"no Inception weights at {path}")
-    if path is not None: return torch.load(path, map_location='cpu', weights_only=True)
-    folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    try: return torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, folder, map_location='cpu', check_hash=True, weights_only=True)
-    except OSError as error:
-        raise RuntimeError(f"the Inception weights can't be downloaded ({error}): "
-                           f"get {URL_INCEPTION_V3} and put it at {folder / _INCEPTION_FILE}") from None
-
-# %% ../nbs/06_features.ipynb #159452bd
-def inception_extractor(
-    weights=None, # None: download once; a path to the weight file; 'random' for tests
-    device='cpu', # where the network runs
-) -> Extractor: # 2,048 features, 1,008 logits
-    "The ruler of published IS and FID; `FileNotFoundError` or `RuntimeError` when there are no weights."
+# %% ../nbs/06_features.ipynb #45806e7a
+def _untrained_inception(seed=0):
+    "Inception with seeded random weights that let differences between images through to the features and logits."
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         net = _bare_inception()
-    if weights != 'random': nn.Module.load_state_dict(net, _inception_weights(weights))
-    net = net.to(pick_device(device))
-    return Extractor(lambda images: net(to_uint8(images)), 'inception', 2048, 1008, channels=3, device=pick_device(device))
+        for layer in net.modules():
+            if isinstance(layer, nn.Conv2d): nn.init.kaiming_normal_(layer.weight)
+        nn.init.normal_(net.fc.weight)
+    return net
 
-# %% ../nbs/06_features.ipynb #de472c3e
+# %% ../nbs/06_features.ipynb #65fa32a9
+_INCEPTION_SHA = '6726825d'  # the published file's SHA-256 begins so, and its name ends so
+_INCEPTION_FILE = f'weights-inception-2015-12-05-{_INCEPTION_SHA}.pth'
+
+
+def _published_file(quiet) -> Path:
+    "The published weight file in torch's cache, downloaded if it isn't there; `RuntimeError` if it can't be."
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / _INCEPTION_FILE
+    if path.is_file(): return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix=_INCEPTION_SHA, progress=not quiet)
+    except (OSError, RuntimeError, HTTPException) as error:
+        raise RuntimeError(f"the Inception weights can't be downloaded ({error}): get {URL_INCEPTION_V3} and put it at {path}") from None
+    return path
+
+# %% ../nbs/06_features.ipynb #f924864c
+def _read_weights(path, net) -> str: # SHA-256 of the file
+    "Load the file at `path` into `net`, safely; `FileNotFoundError` or `ValueError` if it holds no Inception weights."
+    if not Path(path).is_file(): raise FileNotFoundError(f"no Inception weights at {path}")
+    data = Path(path).read_bytes()
+    try: nn.Module.load_state_dict(net, torch.load(io.BytesIO(data), map_location='cpu', weights_only=True))
+    except Exception as error:
+        raise ValueError(f"{path} does not hold Inception weights that can be read safely ({type(error).__name__}): it should be a copy of {_INCEPTION_FILE}") from None
+    return hashlib.sha256(data).hexdigest()
+
+
+def _published_weights(net, quiet) -> str: # SHA-256 of the file
+    "Load the published weights into `net`; `ValueError` if the file in the cache is another one."
+    path = _published_file(quiet)
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found.startswith(_INCEPTION_SHA): return _read_weights(path, net)
+    raise ValueError(f"{path} is not the published file: its SHA-256 begins with {found[:8]}, not {_INCEPTION_SHA}. Delete it, and it will be downloaded again")
+
+# %% ../nbs/06_features.ipynb #7c18ef5e
+def _faster(net, device):
+    "The same network with its batch norms folded into the convolutions, on a device."
+    for layer in net.modules():
+        if hasattr(layer, 'bn'): layer.conv, layer.bn = fuse_conv_bn_eval(layer.conv, layer.bn), nn.Identity()
+    return net.to(device, memory_format=torch.channels_last) if device.type == 'cpu' else net.to(device)
+
+
+def inception_extractor(
+    weights=None, # None: the published ones; a path to a weight file; 'random' for tests
+    device='cpu', # where the network runs
+    quiet=False,  # True: no progress bar while downloading
+) -> Extractor: # 2,048 features, 1,008 logits
+    "The ruler of published IS and FID; `FileNotFoundError`, `RuntimeError` or `ValueError` when there are no usable weights."
+    net, device = _untrained_inception(), pick_device(device)
+    if weights == 'random': name, found = 'random-inception', _fingerprint(net)
+    else:
+        found = _published_weights(net, quiet) if weights is None else _read_weights(weights, net)
+        name = 'inception' if found.startswith(_INCEPTION_SHA) else f'inception-{found[:8]}'
+    net = _faster(net, device)
+    extractor = Extractor(lambda images: net(to_uint8(images)), name, 2048, 1008, channels=3, device=device)
+    extractor.fingerprint = f'inception-{found[:16]}'
+    extractor.batch_size = 32 if device.type == 'cpu' else 250  # at 299 pixels, 250 images fill several GB
+    return extractor
+
+# %% ../nbs/06_features.ipynb #7068d2d3
 def extract(
-    extractor,      # images -> `Features`
-    images,         # (n, c, h, w) tensor, floats or uint8; or an iterable of such batches
-    batch_size=250, # images at a time, for a tensor
+    extractor,       # images -> `Features`
+    images,          # (n, c, h, w) tensor, floats or uint8; or an iterable of such batches
+    batch_size=None, # images at a time, for a tensor; None: what the extractor likes best
 ) -> Features: # of all images, in order
     "Features and logits of many images, batch by batch; `ValueError` if there are none."
-    batches = images.split(batch_size) if isinstance(images, torch.Tensor) else images
+    batches = images.split(batch_size or getattr(extractor, 'batch_size', 250)) if isinstance(images, torch.Tensor) else images
     parts = [extractor(batch) for batch in batches if len(batch)]
     if not parts: raise ValueError("there are no images to measure")
     return Features(*map(torch.cat, zip(*parts)))
 
-# %% ../nbs/06_features.ipynb #f08468a0
-EXTRACTORS = {'digits': digit_extractor, 'inception': inception_extractor}
+# %% ../nbs/06_features.ipynb #9f1904e8
+EXTRACTORS = {
+    'digits': digit_extractor,
+    'inception': inception_extractor,
+    'random-inception': partial(inception_extractor, 'random'),  # to try a long job without the weights; its figures mean nothing
+}
 
 
 def get_extractor(
     name,         # a key of `EXTRACTORS`
     device='cpu', # where the network runs
+    quiet=False,  # True: no progress bar at the first use
 ) -> Extractor: # ready to measure
     "The ruler of that name; `ValueError` for an unknown one."
     if name not in EXTRACTORS: raise ValueError(f"unknown extractor {name!r}: expected one of {', '.join(EXTRACTORS)}")
-    return EXTRACTORS[name](device=device)
+    return EXTRACTORS[name](device=device, quiet=quiet)

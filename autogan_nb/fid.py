@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Moments', 'frechet_distance', 'fid']
 
-# %% ../nbs/08_fid.ipynb #8ff67c2b
-import warnings
+# %% ../nbs/08_fid.ipynb #2391381c
+import os, warnings, zipfile, zlib
 import numpy as np
 import torch
 from pathlib import Path
@@ -107,16 +107,30 @@ def fid(
                           stacklevel=2)
     return frechet_distance(real.mean, real.cov, fake.mean, fake.cov)
 
-# %% ../nbs/08_fid.ipynb #29e72809
+# %% ../nbs/08_fid.ipynb #c4e368e6
 @patch
 def save(self: Moments,
     path, # file to write, ends in .npz by custom
 ):
-    "Write `mu`, `sigma` and the count `n` as .npz; an old file is replaced only when the new one is complete."
+    "Write `mu`, `sigma` and the count `n` as .npz; missing folders are made, an old file is replaced only when the new one is complete."
     path, count = Path(path), {} if self.n is None else {'n': self.n}
-    unfinished = path.with_name(f'.{path.name}.unfinished')
-    with open(unfinished, 'wb') as file: np.savez(file, mu=self.mean.cpu().numpy(), sigma=self.cov.cpu().numpy(), **count)
-    unfinished.replace(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'.{path.name}.{os.getpid()}.unfinished')
+    try:
+        with open(unfinished, 'wb') as file: np.savez(file, mu=self.mean.cpu().numpy(), sigma=self.cov.cpu().numpy(), **count)
+        unfinished.replace(path)
+    finally: unfinished.unlink(missing_ok=True)
+
+# %% ../nbs/08_fid.ipynb #61be3629
+def _read_arrays(path) -> dict: # name to array
+    "`mu`, `sigma` and perhaps `n` from an .npz file; `ValueError` if it can't be read or `mu` or `sigma` is missing."
+    try:
+        with np.load(path, allow_pickle=False) as file: found = {name: file[name] for name in ('mu', 'sigma', 'n') if name in file}
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is not a statistics file that can be read: {error}") from None
+    if missing := sorted({'mu', 'sigma'} - set(found)):
+        raise ValueError(f"{path} is not a statistics file: it holds no {' and no '.join(missing)}")
+    return found
 
 
 @patch(cls_method=True)
@@ -125,12 +139,11 @@ def load(cls: Moments,
 ) -> Moments: # statistics; `.n` is None if the file tells no count
     "Read statistics, safely; `FileNotFoundError` if there is no such file, `ValueError` if it holds something else."
     if not Path(path).is_file(): raise FileNotFoundError(f"no statistics file at {path}")
-    with np.load(path, allow_pickle=False) as file:
-        if missing := sorted({'mu', 'sigma'} - set(file)):
-            raise ValueError(f"{path} is not a statistics file: it holds no {' and no '.join(missing)}")
-        mu, sigma = (torch.from_numpy(file[key]).double() for key in ('mu', 'sigma'))
-        n = int(file['n']) if 'n' in file else None
-    if sigma.shape != (len(mu), len(mu)): raise ValueError(f"{path}: mu {tuple(mu.shape)} and sigma {tuple(sigma.shape)} don't fit")
+    found = _read_arrays(path)
+    mu, sigma = (torch.from_numpy(found[key]).double() for key in ('mu', 'sigma'))
+    if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)): raise ValueError(f"{path}: mu {tuple(mu.shape)} and sigma {tuple(sigma.shape)} don't fit")
+    if not (mu.isfinite().all() and sigma.isfinite().all()): raise ValueError(f"{path} holds NaN or infinity")
+    n = int(found['n']) if 'n' in found else None
     return cls(n, mu, sigma if n is None else sigma * (n - 1))
 
 # %% ../nbs/08_fid.ipynb #bc41ea4c

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SearchConfig', 'Search', 'plot_search']
 
-# %% ../nbs/16_search.ipynb #cf0a58bf
+# %% ../nbs/16_search.ipynb #0f87d871
 import math
 import torch
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from .derived_gan import generate_images
 from .discriminator import Discriminator
 from .dynamic_reset import CollapseDetector
 from .mlas import BeamPolicy, stage_at, top_k
-from .reinforce import ReinforcePolicy
+from .reinforce import RandomPolicy, ReinforcePolicy
 from .search_space import cell_schema, count_cells
 from .shared_gan import SharedGenerator
 from .training import GANConfig, GANTrainer
 
-# %% ../nbs/16_search.ipynb #771a6ffa
+# %% ../nbs/16_search.ipynb #a80302ff
 @dataclass(frozen=True)
 class SearchConfig:
     "How long and how to search; the defaults are the paper's."
@@ -34,6 +34,7 @@ class SearchConfig:
     candidates: int = 10 # M, sampled without duplicates at a growth and at the end
     top_k: int = 5 # K, the beams and the finalists kept
     reward_images: int = 5000 # images behind one reward
+    policy: str = 'reinforce' # who writes the cells; 'random' is the baseline to beat
     hidden: int = 100 # the controller's LSTM
     controller_lr: float = 3.5e-4 # Adam
     entropy_weight: float = 1e-4 # bonus for undecided policies (the published code: 1e-3)
@@ -44,6 +45,7 @@ class SearchConfig:
 
     def __post_init__(self):
         object.__setattr__(self, 'grow_after', tuple(self.grow_after))
+        if self.policy not in ('reinforce', 'random'): raise ValueError(f"policy is {self.policy!r}, expected 'reinforce' or 'random'")
         if self.candidates > count_cells(0): raise ValueError(f'M = {self.candidates} candidates, the first cell has only {count_cells(0)} variants')
         if self.top_k > self.candidates: raise ValueError(f'K = {self.top_k} beams cannot be kept out of M = {self.candidates} candidates')
         for name in ('iterations', 'top_k', 'controller_steps', 'controller_batch', 'reward_images'):
@@ -52,7 +54,7 @@ class SearchConfig:
         if list(growths) != sorted(set(growths)):
             raise ValueError(f'growth after iterations {self.grow_after} of {self.iterations}: expected increasing numbers between 1 and {self.iterations - 1}')
 
-# %% ../nbs/16_search.ipynb #e3c3b9c1
+# %% ../nbs/16_search.ipynb #f92b2216
 class Search:
     "The AutoGAN search: shared GAN, controller, growth and dynamic reset (algorithm 1 of the paper)."
     def __init__(self,
@@ -61,13 +63,13 @@ class Search:
         config: SearchConfig = SearchConfig(), # how long and how
         gan: GANConfig = GANConfig(g_width=128, d_width=64), # the shared GAN (the paper's search widths)
         seed: int = 0, # of everything random
-        make_policy=None, # (schema, rng) to a policy; REINFORCE when None
+        make_policy=None, # (schema, rng) to a policy; None: the one that `config.policy` names
     ):
         self.data, self.score_fn, self.config, self.gan_config, self.seed = data, score_fn, config, gan, seed
         self.n_cells = check_size(data.size, gan.bottom)
         if len(config.grow_after) != self.n_cells - 1:
             raise ValueError(f'{data.size} pixels need {self.n_cells} cells and so {self.n_cells - 1} growths, grow_after is {config.grow_after}')
-        self.make_policy = make_policy or self.reinforce_policy
+        self.make_policy = make_policy or {'reinforce': self.reinforce_policy, 'random': self.random_policy}[config.policy]
         self.rng, self.z_rng = torch.Generator().manual_seed(seed), torch.Generator(data.device).manual_seed(seed)
         self.detector = CollapseDetector(config.reset_window, config.reset_threshold, config.reset_statistic)
         self.iteration, self.resets, self.kept, self.gallery = 0, 0, {}, {}
@@ -88,7 +90,7 @@ def _seeded(make, seed):
         torch.manual_seed(seed)
         return make()
 
-# %% ../nbs/16_search.ipynb #4844359e
+# %% ../nbs/16_search.ipynb #f52f4a52
 @patch
 def new_gan(self: Search):
     "A fresh shared GAN; another one after each reset."
@@ -103,6 +105,11 @@ def reinforce_policy(self: Search, schema, rng):
     cfg = self.config
     controller = _seeded(lambda: Controller(schema, cfg.hidden), 1000 * self.seed + 500 + self.stage)
     return ReinforcePolicy(controller, cfg.controller_lr, cfg.baseline_decay, cfg.entropy_weight, rng)
+
+@patch
+def random_policy(self: Search, schema, rng):
+    "The searcher to beat: the same budget, no learning."
+    return RandomPolicy(schema, self.config.hidden, rng)
 
 @patch
 def new_policy(self: Search, **beams):
@@ -245,9 +252,9 @@ def plot_search(
     fig.legend(handles.values(), handles.keys(), loc='outside right upper', fontsize=8)
     return fig
 
-# %% ../nbs/16_search.ipynb #93d91c49
+# %% ../nbs/16_search.ipynb #beb4155f
 def _mark_stage(top, bottom, records, real):
-    "Shade one stage's iterations and name it."
+    "Mark where a stage begins, name it, and draw the real images' score over it."
     start, end, size = records[0]['iteration'] + .5, records[-1]['iteration'] + 1.5, records[0]['size']
     for ax in (top, bottom): ax.axvline(start, color='gray', lw=.8)
     bottom.text(start, 1.02, f' {size}x{size}', transform=bottom.get_xaxis_transform(), va='bottom', fontsize=9)

@@ -196,21 +196,33 @@ def from_json(
     except (TypeError, KeyError, json.JSONDecodeError) as e:
         raise ValueError(f'not the JSON of an architecture ({type(e).__name__}: {e}): {text[:60]}') from e
 
-# %% ../nbs/09_search_space.ipynb #8d3d5e9a
+# %% ../nbs/09_search_space.ipynb #5b3f2c53
+def _no_architecture(value):
+    return ValueError(f"{value!r} is no architecture: expected {', '.join(NAMED)}, words like {A[0]}, a vector like {A.to_vector()[:4]} or JSON")
+
+def _from_values(values):
+    "The architecture of a sequence of `CellArch`s or of integers (list, tuple, array or tensor)."
+    try:
+        values = list(values)
+        if not values or not all(isinstance(v, CellArch) for v in values): values = [operator.index(v) for v in values]
+    except TypeError: raise _no_architecture(values) from None
+    return Architecture(values) if values and isinstance(values[0], CellArch) else Architecture.from_vector(values)
+
 @patch(cls_method=True)
 def parse(
     cls: Architecture,
-    text: str,  # a name (A, B, C), words, the published vector, or JSON; an `Architecture` comes back unchanged
+    text,  # a name (A, B, C), words, the published vector (text or integers), JSON, cells; an `Architecture` comes back unchanged
 ) -> Architecture:
-    "The architecture that a text means; ValueError when it means none"
-    text = str(text).strip()
+    "The architecture that a text or a vector means; ValueError when it means none"
+    if isinstance(text, cls): return text
+    if isinstance(text, dict): return cls.from_json(json.dumps(text))
+    if not isinstance(text, str): return _from_values(text)
+    text = text.strip()
     name = text.upper().replace('_', '-').removeprefix('AUTOGAN-CIFAR10-')
     if name in NAMED: return NAMED[name]
     if text.startswith('{'): return cls.from_json(text)
     if re.fullmatch(r'[-\[\]\d\s,]*\d[-\[\]\d\s,]*', text): return cls.from_vector(map(int, re.findall(r'-?\d+', text)))
-    if text and '-' not in text:
-        expected = f"{', '.join(NAMED)}, words like {A[0]}, a vector like {A.to_vector()[:4]} or JSON"
-        raise ValueError(f'{text!r} is no architecture: expected {expected}')
+    if text and '-' not in text: raise _no_architecture(text)
     return cls([_parse_cell(word.strip(), i) for i, word in enumerate(text.split(',') if text else [])])
 
 # %% ../nbs/09_search_space.ipynb #992c114c
