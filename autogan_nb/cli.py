@@ -33,7 +33,7 @@ from .sharing import export_generator
 from .streaming import open_data
 from .training import GANConfig
 
-# %% ../nbs/18_cli.ipynb #bf15e045
+# %% ../nbs/18_cli.ipynb #70f94cb0
 @dataclass(frozen=True)
 class Preset:
     "All settings of a job."
@@ -42,6 +42,7 @@ class Preset:
     channels: int = 3 # 1: grayscale
     root: str = None # where data sets are stored; None: the cache folder
     stream: bool = False # read images from disk while training, for data larger than memory
+    workers: int = 2 # processes that read, if streamed
     broken: str = 'skip' # files that cannot be read: skip or refuse
     extractor: str = 'inception' # the ruler
     search: SearchConfig = SearchConfig() # how long to search
@@ -66,9 +67,9 @@ PRESETS = {
     'published-cifar10': Preset(search=SearchConfig(iterations=65, grow_after=(15, 35), entropy_weight=1e-3, reset_statistic='variance')),
 }
 
-# %% ../nbs/18_cli.ipynb #026d84d4
+# %% ../nbs/18_cli.ipynb #155ae2ba
 OPTIONS = dict(
-    data=(), size=(), channels=(), root=(), stream=(), broken=(), extractor=(), bottom=('search_gan', 'final_gan'), loss=('search_gan', 'final_gan'),
+    data=(), size=(), channels=(), root=(), stream=(), workers=(), broken=(), extractor=(), bottom=('search_gan', 'final_gan'), loss=('search_gan', 'final_gan'),
     policy=('search',), iterations=('search',), grow_after=('search',), epochs=('search',), controller_steps=('search',), candidates=('search',), top_k=('search',),
     reward_images=('search',), steps=('train',), finalists=('train',), eval_every=('train',), eval_images=('train',), g_width=('final_gan',), d_width=('final_gan',))
 
@@ -116,7 +117,7 @@ def preset_from(
     parts = dict(search=SearchConfig, search_gan=GANConfig, final_gan=GANConfig, train=TrainConfig)
     return Preset(**settings | {name: kind(**settings[name]) for name, kind in parts.items()})
 
-# %% ../nbs/18_cli.ipynb #60e4ae0a
+# %% ../nbs/18_cli.ipynb #f6b6d2b7
 def prepare(
     preset: Preset, # names the data and the extractor
     device: str = 'auto', # 'auto', 'cpu', 'cuda'
@@ -124,8 +125,8 @@ def prepare(
 ) -> Ruler: # with the data in `.data`
     "Load a job's data and its ruler; a foreseen mistake shows here, before any folder is made."
     device = pick_device(device)
-    data = open_data(preset.data, size=preset.size, channels=preset.channels, device=device, root=preset.root, quiet=quiet, stream=preset.stream, broken=preset.broken)
-    return Ruler(get_extractor(preset.extractor, device), data, preset.train.splits)
+    data = open_data(preset.data, size=preset.size, channels=preset.channels, device=device, root=preset.root, quiet=quiet, stream=preset.stream, workers=preset.workers, broken=preset.broken)
+    return Ruler(get_extractor(preset.extractor, device, quiet), data, preset.train.splits)
 
 # %% ../nbs/18_cli.ipynb #06534471
 class Job:
@@ -353,7 +354,7 @@ def _numbers(text):
     try: return tuple(int(part) for part in text.split(',') if part.strip())
     except ValueError: raise ValueError(f'growth after {text!r}, expected whole numbers such as 25,55') from None
 
-# %% ../nbs/18_cli.ipynb #fadb1337
+# %% ../nbs/18_cli.ipynb #999d2276
 @command
 def autogan_search(
     preset: str = 'digits', # settings: digits, paper-cifar10, paper-stl10, published-cifar10
@@ -361,6 +362,7 @@ def autogan_search(
     data: str = None, # data set (digits, cifar10, stl10), a folder of images, or an .npz file
     root: str = None, # where data sets are stored
     stream: store_true = None, # read images from disk while training, for data larger than memory
+    workers: int = None, # processes that read, with --stream; 2 by default
     broken: str = None, # files that cannot be read: skip (with a warning) or refuse
     out: str = None, # run folder to make; runs/PRESET-seedSEED by default
     resume: str = None, # continue the run in this folder; all other settings come from it
@@ -411,7 +413,7 @@ def find_arch(
     if not found.exists(): return Architecture.parse(text)
     return Architecture.parse(next(row['arch'] for row in json.loads(found.read_text()) if row['kept']))
 
-# %% ../nbs/18_cli.ipynb #5a96f89b
+# %% ../nbs/18_cli.ipynb #c867d4a8
 @command
 def autogan_train(
     arch: str = 'A', # A, B, C, a text such as pre-none-nearest-sc,..., a published vector, or a run folder: the one it kept
@@ -420,6 +422,7 @@ def autogan_train(
     data: str = None, # data set (digits, cifar10, stl10), a folder of images, or an .npz file
     root: str = None, # where data sets are stored
     stream: store_true = None, # read images from disk while training, for data larger than memory
+    workers: int = None, # processes that read, with --stream; 2 by default
     broken: str = None, # files that cannot be read: skip (with a warning) or refuse
     out: str = None, # run folder to make; runs/train-PRESET-seedSEED by default
     resume: str = None, # continue the run in this folder; all other settings come from it
@@ -449,49 +452,59 @@ def autogan_train(
         job = Job(run or new_run(out or f'runs/train-{preset}-seed{seed}', settings, seed, arch=str(parsed)), ruler, quiet)
     print(train_job(job))
 
-# %% ../nbs/18_cli.ipynb #4ff98f30
+# %% ../nbs/18_cli.ipynb #f8316e80
 def find_generator(
     source: str, # a run folder, a generator file, a published checkpoint, or the name of a generator that comes with the package
     device: str = 'cpu', # where to put it
+    arch: str = None, # of a published checkpoint whose keys do not tell, or the one to take out of a search's
 ): # a `DerivedGenerator`
     "Load a generator; FileNotFoundError or ValueError with the reason."
     path = PRETRAINED.get(source) or Path(source)
     if not path.exists(): raise FileNotFoundError(f'no run folder or generator file at {source!r}, and no generator of that name comes with the package ({", ".join(PRETRAINED)})')
-    if path.suffix == '.pth': return load_published(path, device=device)
+    if path.suffix == '.pth': return _published_generator(path, device, arch)
+    if arch: raise ValueError(f'{source!r} knows its architecture: leave out --arch')
     return load_generator(path / 'generator.safetensors' if path.is_dir() else path, device)
+
+def _published_generator(path, device, arch):
+    "A generator with one architecture; ValueError for a search's checkpoint without one."
+    generator = load_published(path, arch, device=device)
+    if hasattr(generator, 'arch'): return generator
+    raise ValueError(f'{path} holds the shared weights of a search: say with --arch which generator to take')
 
 PRETRAINED = {'digits': files('autogan_nb') / 'pretrained' / 'digits.safetensors'}          # made by the command in its notes
 
-# %% ../nbs/18_cli.ipynb #bb2c6c26
+# %% ../nbs/18_cli.ipynb #de8a3dab
 def _own_size(folder):
     "The shorter side of a folder's first image."
     first = next((f for f in sorted(folder.rglob('*')) if f.suffix.lower() in Image.registered_extensions()), None)
     if first is None: raise ValueError(f'neither a generator nor images in {str(folder)!r}')
     with Image.open(first) as image: return min(image.size)
 
-def _subject(source, size, channels, device):
+def _subject(source, size, channels, device, arch):
     "What is to be measured: images, streamed from a folder or .npz file, or else a generator."
     path = Path(source)
     if path.is_dir() and not (path / 'generator.safetensors').exists(): size = size or _own_size(path)
-    elif path.suffix not in ('.npz', '.npy', '.pt'): return find_generator(source, device)
+    elif path.suffix not in ('.npz', '.npy', '.pt'): return find_generator(source, device, arch)
     return open_data(path, size=size, channels=channels, device=device, stream=True)
 
-def _measured_on(notes, data, extractor):
+def _measured_on(source, notes, data, extractor):
     "The data and extractor to measure with: those given, or else those of the training."
     data, extractor = data or notes.get('data'), extractor or notes.get('scores', {}).get('extractor')
-    if not (data and extractor): raise ValueError('nothing says what this was trained on: give --data (or --reference) and --extractor')
+    if not (data and extractor): raise ValueError(f'{source!r} does not say what to compare it with: give --data (or --reference) and --extractor')
     return data, extractor
 
-# %% ../nbs/18_cli.ipynb #0cad9f28
+# %% ../nbs/18_cli.ipynb #87596775
 @command
 def autogan_eval(
     source: str, # a run folder, a generator file, a published checkpoint (.pth), a folder of images, or an .npz file of images
+    arch: str = None, # of a published checkpoint whose keys do not tell, or the one to take out of a search's
     data: str = None, # real images: a data set's name, a folder or an .npz file; those of its training by default
     root: str = None, # where data sets are stored
     reference: str = None, # a statistics file, .npz with mu and sigma, instead of real images
     write_reference: str = None, # where to write the real images' statistics, .npz with mu and sigma
     extractor: str = None, # the ruler: digits or inception; that of its training by default
     metrics: str = 'score,fid', # any of score, fid, kid, pr (precision and recall), or all
+    kid_subset: int = 1000, # images in each of KID's 100 subsets
     size: int = None, # pixels of given images; those of the first one by default
     channels: int = None, # of given images: 1 grey, 3 colour
     images: int = 5000, # to draw from a generator
@@ -503,10 +516,10 @@ def autogan_eval(
     "Measure a generator or a set of images beside real images; every figure with its protocol."
     with plain_errors():
         device = pick_device(device)
-        subject = _subject(source, size, channels, device)
-        real, extractor = _measured_on(getattr(subject, 'notes', {}), reference or data, extractor)
+        subject = _subject(source, size, channels, device, arch)
+        real, extractor = _measured_on(source, getattr(subject, 'notes', {}), reference or data, extractor)
         if not reference: real = open_data(real, size=subject.size, channels=subject.channels, device=device, root=root, quiet=quiet)
-        ruler = Ruler(get_extractor(extractor, device), real, splits, METRICS if metrics == 'all' else metrics.split(','), quiet=quiet)
+        ruler = Ruler(get_extractor(extractor, device, quiet), real, splits, METRICS if metrics == 'all' else metrics.split(','), kid=(100, kid_subset), quiet=quiet)
         if write_reference: ruler.reference(subject.size).save(write_reference)
         drawn = hasattr(subject, 'latent_dim')
         rows = {'generator': evaluate(subject, ruler, images, seed, subject.notes.get('ema'))} if drawn else {'images': ruler.measure(subject)}
@@ -532,7 +545,7 @@ def write_samples(
     out.mkdir(parents=True)
     for i, image in enumerate(images): save_png(out / f'{i:05d}.png', image[None], ncols=1, zoom=zoom)
 
-# %% ../nbs/18_cli.ipynb #3708c596
+# %% ../nbs/18_cli.ipynb #ad3579d2
 @command
 def autogan_sample(
     source: str = 'digits', # a run folder, a generator file, a published checkpoint; digits comes with the package
@@ -540,18 +553,20 @@ def autogan_sample(
     n: int = 64, # images
     seed: int = 0, # of the latents
     zoom: int = 2, # screen pixels per pixel
+    arch: str = None, # of a published checkpoint whose keys do not tell, or the one to take out of a search's
     device: str = 'auto', # auto, cpu, cuda
 ):
     "Draw images from a saved generator."
-    with plain_errors(): write_samples(find_generator(source, pick_device(device)), out, n, seed, zoom)
+    with plain_errors(): write_samples(find_generator(source, pick_device(device), arch), out, n, seed, zoom)
     print(out)
 
-# %% ../nbs/18_cli.ipynb #c0accfca
+# %% ../nbs/18_cli.ipynb #faf61167
 @command
 def autogan_export(
     source: str, # a run folder, a generator file, a published checkpoint; digits comes with the package
     out: str, # .onnx or .pt2: the form follows
+    arch: str = None, # of a published checkpoint whose keys do not tell, or the one to take out of a search's
 ):
     "Write a generator for other programs, and check that its images are the same."
-    with plain_errors(): export_generator(find_generator(source), out)
+    with plain_errors(): export_generator(find_generator(source, arch=arch), out)
     print(out)

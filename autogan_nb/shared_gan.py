@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['ConvBlock', 'Cell', 'run_cells', 'ToImage', 'SharedGenerator']
 
-# %% ../nbs/10_shared_gan.ipynb #010d3cdc
+# %% ../nbs/10_shared_gan.ipynb #4fb306be
 import torch
 import torch.nn.functional as F
 from torch import nn
 from .layers import enlarge_conv, enlarge_conv1x1, normalize, xavier_init_
-from .search_space import all_cells
+from .search_space import Architecture, all_cells
 
 # %% ../nbs/10_shared_gan.ipynb #eda6c90e
 class ConvBlock(nn.Module):
@@ -103,7 +103,7 @@ class ToImage(nn.Sequential):
     ):
         super().__init__(nn.BatchNorm2d(width, track_running_stats=running), nn.ReLU(), nn.Conv2d(width, channels, 3, padding=1), nn.Tanh())
 
-# %% ../nbs/10_shared_gan.ipynb #57c65654
+# %% ../nbs/10_shared_gan.ipynb #0cdbd27b
 class SharedGenerator(nn.Module):
     "All generators of the search space with one set of weights: `G(z, arch)`."
     def __init__(self,
@@ -122,9 +122,10 @@ class SharedGenerator(nn.Module):
 
     def forward(self,
         z: torch.Tensor, # (n, latent_dim)
-        arch, # an `Architecture` of 1 to n_cells cells
+        arch, # an `Architecture` of 1 to n_cells cells, or anything that `Architecture.parse` reads
     ) -> torch.Tensor: # (n, channels, s, s) in [-1, 1], s = bottom * 2**len(arch)
         "Images from latents through one architecture; ValueError if it has no cells or too many."
+        arch = Architecture.parse(arch)
         if not 1 <= len(arch) <= len(self.cells):
             raise ValueError(f'an architecture of {len(arch)} cells, this generator has weights for 1 to {len(self.cells)}')
         return self.to_image(run_cells(self.linear(z).view(-1, self.width, self.bottom, self.bottom), self.cells, arch))

@@ -6,7 +6,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from safetensors import safe_open
+
+from autogan_nb.data import digits
 
 BIN = Path(sys.executable).parent
 TINY = '--size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 3 --top_k 2 --reward_images 50 --steps 60 --finalists 1 --eval_images 200 --device cpu'.split()
@@ -81,6 +86,69 @@ def test_sample_eval_and_train_from_a_run(finished, tmp_path):
     assert code == 0 and (tmp_path/'trained/generator.safetensors').exists()
 
 
+def test_what_was_found_is_trained_again_with_evaluations(finished, tmp_path):
+    path, _, _ = finished
+    args = ['--arch', path, '--steps', 6, '--eval-every', 2, '--eval_images', 100, '--out', 'again', '-q']
+    code, out, err = run(tmp_path, 'autogan_train', *args)
+    assert (code, err) == (0, '')
+    records = [json.loads(line) for line in (tmp_path/'again/log.jsonl').read_text().splitlines()]
+    evals = [r for r in records if r['kind'] == 'eval']
+    assert [r['step'] for r in evals] == [2, 4, 6]
+    best = min(evals, key=lambda r: r['fid'])
+    with safe_open(tmp_path/'again/generator.safetensors', 'pt') as file: facts = json.loads(file.metadata()['autogan_nb'])
+    assert facts['notes']['steps'] == best['step'] and facts['notes']['ema']
+    kept = [row['arch'] for row in json.loads((path/'architectures.json').read_text()) if row['kept']]
+    assert [facts['arch']] == kept
+
+
+def test_images_are_measured_like_the_generator_that_drew_them(finished, tmp_path):
+    path, _, _ = finished
+    assert run(tmp_path, 'autogan_sample', path, '--out', 'many', '--n', 120, '--zoom', 1)[0] == 0
+    code, out, _ = run(tmp_path, 'autogan_eval', 'many', '--data', 'digits', '--extractor', 'digits', '--metrics', 'all', '--kid-subset', 100, '--write-reference', 'real.npz')
+    assert code == 0 and all(word in out for word in ('images', 'real images', 'digit score', 'digit FID', 'digit KID', 'precision', 'recall')), out
+    with np.load(tmp_path/'real.npz') as file: assert file['mu'].shape == (64,) and file['sigma'].shape == (64, 64)
+    np.savez(tmp_path/'many.npz', images=np.stack([np.array(Image.open(f)) for f in sorted((tmp_path/'many').iterdir())]))
+    by_file = [run(tmp_path, 'autogan_eval', source, '--reference', 'real.npz', '--extractor', 'digits')[1].splitlines()[1] for source in ('many', 'many.npz')]
+    assert by_file[0] == by_file[1] and by_file[0].split()[4] == out.splitlines()[1].split()[4]       # the same digit FID
+
+
+def test_streamed_is_the_same_search(finished, tmp_path):
+    whole, _, _ = finished
+    code, _, err = run(tmp_path, 'autogan_search', *TINY, '--stream', '--out', 'run')
+    assert code == 0, err
+    assert (tmp_path/'run/log.jsonl').read_bytes() == (whole/'log.jsonl').read_bytes()
+    assert json.loads((tmp_path/'run/config.json').read_text())['config']['preset']['stream'] is True
+
+
+def test_random_policy_learns_nothing(tmp_path):
+    code, _, err = run(tmp_path, 'autogan_search', *TINY, '--policy', 'random', '--top-k=1', '--out', 'run')       # options spelt with dashes
+    assert code == 0, err
+    entropies = [json.loads(line)['entropy'] for line in (tmp_path/'run/log.jsonl').read_text().splitlines() if '"search"' in line]
+    assert np.allclose(entropies, np.log([36, 72]))
+
+
+def test_a_folder_from_another_place_and_its_resume(tmp_path):
+    (tmp_path/'photos').mkdir()
+    for k, image in enumerate(digits(16).images[::50].numpy()): Image.fromarray(image[0]).save(tmp_path/'photos'/f'{k}.png')
+    (tmp_path/'photos'/'broken.png').write_text('no picture')
+    args = [*TINY, '--data', 'photos', '--channels', 1, '--epochs', 1]
+    code, _, err = run(tmp_path, 'autogan_search', *args, '--broken', 'refuse', '--out', 'run')
+    assert code == 2 and 'broken.png' in err and not (tmp_path/'run').exists()
+    code, out, err = run(tmp_path, 'autogan_search', *args, '--stream', '--out', 'run')
+    assert code == 0 and 'autogan_search: warning: ' in err and 'broken.png' in err and '100 photos at 16x16' in out, err
+    (tmp_path/'elsewhere').mkdir()
+    assert run(tmp_path/'elsewhere', 'autogan_search', '--resume', '../run', '-q')[:2] == (0, out.replace('run/', '../run/').replace(' run', ' ../run'))
+
+
+def test_digits_come_with_the_package(tmp_path):
+    assert run(tmp_path, 'autogan_sample')[:2] == (0, 'samples.png\n')
+    code, out, _ = run(tmp_path, 'autogan_eval', 'digits')
+    name, score, _, _, fid = out.splitlines()[1].split()
+    assert code == 0 and name == 'generator' and float(score) > 6 and float(fid) < 5
+    for form in ('onnx', 'pt2'): assert run(tmp_path, 'autogan_export', 'digits', f'digits.{form}')[:2] == (0, f'digits.{form}\n')
+    assert (tmp_path/'digits.onnx').stat().st_size < 1e6
+
+
 MISTAKES = [
     ('autogan_search --data mnits', 'mnits'),
     ('autogan_search --preset digit', "unknown preset 'digit'"),
@@ -91,7 +159,7 @@ MISTAKES = [
     ('autogan_search --grow_after 4', 'grow_after is (4,)'),
     ('autogan_search --finalists 9', '9 finalists'),
     ('autogan_search --data empty --channels 1', 'empty'),
-    ('autogan_search --data broken --channels 1', 'broken'),
+    ('autogan_search --data broken --channels 1', 'text.png'),
     ('autogan_search --device tpu', 'tpu'),
     ('autogan_search --extractor vgg', 'vgg'),
     ('autogan_search --resume empty', 'empty'),
@@ -99,8 +167,19 @@ MISTAKES = [
     ('autogan_train --arch 1,0,1', 'got 3'),
     ('autogan_train --arch 1,0,1,7', '7'),
     ('autogan_train --loss hing', "'hing'"),
+    ('autogan_search --policy ppo', "'ppo'"),
+    ('autogan_search --recipe weak', "'weak'"),
+    ('autogan_search --top-k 5 --candidates 2', 'K = 5'),
+    ('autogan_train nowhere', 'nowhere'),
+    ('autogan_train --eval-every -1', 'eval_every is -1'),
     ('autogan_sample nowhere', 'nowhere'),
+    ('autogan_sample digits --arch A', '--arch'),
+    ('autogan_export digits digits.exe', 'digits.exe'),
     ('autogan_eval broken/text.png', 'text.png'),
+    ('autogan_eval empty --extractor digits', 'empty'),
+    ('autogan_eval digits --metrics psnr', "'psnr'"),
+    ('autogan_eval digits --images 5', '5 images'),
+    ('autogan_eval digits --reference broken/text.png', 'text.png'),
 ]
 
 
@@ -125,7 +204,7 @@ def test_a_run_is_not_overwritten(finished):
     assert {p: p.stat().st_mtime_ns for p in path.rglob('*')} == before
 
 
-@pytest.mark.parametrize('command', ['autogan_search', 'autogan_train', 'autogan_eval', 'autogan_sample'])
+@pytest.mark.parametrize('command', ['autogan_search', 'autogan_train', 'autogan_eval', 'autogan_sample', 'autogan_export'])
 def test_help(command, tmp_path):
     code, out, _ = run(tmp_path, command, '--help')
-    assert code == 0 and '--seed' in out and '--device' in out
+    assert code == 0 and 'usage:' in out and '--arch' in out + '--arch' * (command == 'autogan_search')
