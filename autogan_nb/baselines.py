@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['STUDIES', 'POLICIES', 'JUDGE', 'Study', 'digit_ruler', 'train_once', 'space', 'search_once', 'made_with', 'Results',
            'Experiment', 'drawn', 'truth', 'judged_by_truth', 'judged_by_training', 'Paired', 'paired', 'table',
-           'plot_ranking', 'plot_ways', 'autogan_baselines']
+           'autogan_baselines']
 
-# %% ../nbs/54_baselines.ipynb #f754d56b
-import itertools, json, os, platform, textwrap, time
+# %% ../nbs/54_baselines.ipynb #4fa20eea
+import itertools, json, os, platform, time
 import numpy as np
 import torch
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +25,7 @@ from .search import Search, SearchConfig
 from .search_space import Architecture, all_cells, count_architectures, random_architecture
 from .training import GANConfig
 
-# %% ../nbs/54_baselines.ipynb #2048d295
+# %% ../nbs/54_baselines.ipynb #e7db22a9
 _GAN = GANConfig(g_width=24, d_width=24, d_batch=32, g_batch=32, n_critic=1, g_lr=1e-3, d_lr=1e-3, ema_decay=.99)
 
 @dataclass(frozen=True)
@@ -42,25 +42,25 @@ class Study:
     @property
     def n_cells(self): return len(self.search.grow_after) + 1
     @property
-    def rows(self): # how many trainings and searches it takes
+    def rows(self): # how many trainings and searches it takes, at most
         return len(self.train_seeds) * count_architectures(self.n_cells) + len(self.search_seeds) * (2 if self.train_seeds else 8)
 
-# %% ../nbs/54_baselines.ipynb #97d54736
-STUDIES = {
-    'one cell': Study(8, SearchConfig(iterations=6, grow_after=(), epochs=1., controller_steps=20, controller_batch=4, candidates=10, top_k=3, reward_images=500, controller_lr=2e-3),
-                      TrainConfig(steps=700, decay_lr=True, eval_every=0, eval_images=5000), search_seeds=tuple(range(10)), train_seeds=(0, 1, 2)),
-    'two cells': Study(16, SearchConfig(iterations=6, grow_after=(3,), epochs=1., controller_steps=15, controller_batch=4, candidates=10, top_k=3, reward_images=200, controller_lr=2e-3),
-                       TrainConfig(steps=400, decay_lr=True, eval_every=0, eval_images=5000), search_seeds=tuple(range(6))),
-}
+# %% ../nbs/54_baselines.ipynb #74c0e61d
+_ONE = Study(8, SearchConfig(iterations=6, grow_after=(), epochs=1., controller_steps=20, controller_batch=4, candidates=10, top_k=3, reward_images=500, controller_lr=2e-3),
+             TrainConfig(steps=700, decay_lr=True, eval_every=0, eval_images=5000), search_seeds=tuple(range(10)), train_seeds=(0, 1, 2))
+_TWO = Study(16, SearchConfig(iterations=6, grow_after=(3,), epochs=1., controller_steps=15, controller_batch=4, candidates=10, top_k=3, reward_images=200, controller_lr=2e-3),
+             TrainConfig(steps=400, decay_lr=True, eval_every=0, eval_images=5000), search_seeds=tuple(range(6)))
+_LONGER = replace(_ONE, search=replace(_ONE.search, epochs=8.), search_seeds=(0, 1, 2), train_seeds=())
+STUDIES = {'one cell': _ONE, 'two cells': _TWO, 'one cell, 8 times longer': _LONGER}
 
-# %% ../nbs/54_baselines.ipynb #8c66cddc
+# %% ../nbs/54_baselines.ipynb #fb464c9c
 def digit_ruler(
     study: Study, # its size and its number of splits
 ) -> Ruler: # with the digits in `.data`
     "The digits of a study and the classifier that judges them."
     return Ruler(digit_extractor(), digits(study.size), study.train.splits)
 
-# %% ../nbs/54_baselines.ipynb #a2807445
+# %% ../nbs/54_baselines.ipynb #b68654f4
 def train_once(
     study: Study, # how to train and to measure
     ruler: Ruler, # from `digit_ruler`
@@ -74,21 +74,21 @@ def train_once(
     scores = evaluate(training.generator, ruler, study.train.eval_images, seed)
     return dict(score=round(scores.score, 4), fid=round(scores.fid, 4), seconds=round(seconds, 1))
 
-# %% ../nbs/54_baselines.ipynb #ae73545d
+# %% ../nbs/54_baselines.ipynb #0349030b
 def space(
     n_cells: int, # 1: 36 architectures, 2: 2,592
 ) -> list: # of `Architecture`s
     "All architectures of so many cells."
     return [Architecture(cells) for cells in itertools.product(*map(all_cells, range(n_cells)))]
 
-# %% ../nbs/54_baselines.ipynb #24e38e94
+# %% ../nbs/54_baselines.ipynb #0378078f
 def search_once(
     study: Study, # the budget
     ruler: Ruler, # gives the rewards
     policy: str, # 'reinforce' or 'random'
     seed: int, # of everything random
 ) -> dict: # the pick, its reward, the policy's last entropy, how many rewards were measured, seconds
-    "Search with one policy; where every architecture is trained, also report the `rewards` of all."
+    "Search with one policy; in a space of one cell also ask for the `rewards` of all 36 at the end."
     start, given = time.perf_counter(), []
     def reward(images): given.append(ruler.reward(images)); return given[-1]
     search = Search(ruler.data, reward, replace(study.search, policy=policy), study.search_gan, seed)
@@ -96,10 +96,10 @@ def search_once(
     best = search.rank()[0]
     row = dict(pick=str(best.arch), reward=round(best.reward, 4), entropy=round(records[-1]['entropy'], 3), resets=search.resets,
                measured=len(given), seconds=round(time.perf_counter() - start, 1))
-    if not study.train_seeds: return row
+    if search.n_cells > 1: return row
     return row | dict(rewards=[round(r, 4) for r in search.rewards(space(search.n_cells))])
 
-# %% ../nbs/54_baselines.ipynb #de54201e
+# %% ../nbs/54_baselines.ipynb #5d776ffb
 def made_with(
     studies: dict, # name to `Study`
 ) -> dict: # plain values
@@ -108,7 +108,7 @@ def made_with(
     settings = {name: asdict(study) for name, study in studies.items()}
     return json.loads(json.dumps(dict(studies=settings, versions=versions, threads=torch.get_num_threads(), cpus=os.cpu_count())))
 
-# %% ../nbs/54_baselines.ipynb #d1b16b56
+# %% ../nbs/54_baselines.ipynb #ff312037
 class Results:
     "Rows of an experiment in a JSON file, each written as soon as it is known; a ValueError if the file was made with something else."
     def __init__(self,
@@ -135,7 +135,7 @@ class Results:
             write_atomic(self.path, f'{json.dumps(self.about, indent=1)[:-2]},\n "rows": [\n{lines}\n]}}\n')
         return found[0]
 
-# %% ../nbs/54_baselines.ipynb #bd29ebfb
+# %% ../nbs/54_baselines.ipynb #bd293493
 class Experiment:
     "A study that is being run: rows that are known are looked up, others are made."
     def __init__(self,
@@ -159,7 +159,7 @@ class Experiment:
         "The row of one training from scratch."
         return self._row(lambda: train_once(self.study, self.ruler, arch, seed), kind='train', arch=str(arch), seed=seed)
 
-# %% ../nbs/54_baselines.ipynb #e18d79be
+# %% ../nbs/54_baselines.ipynb #abfd00b6
 def drawn(
     study: Study, # says how many cells
     seed: int, # of the draw
@@ -170,7 +170,7 @@ def drawn(
     while (second := random_architecture(study.n_cells, rng)) == first: pass
     return [first, second]
 
-# %% ../nbs/54_baselines.ipynb #f335c63d
+# %% ../nbs/54_baselines.ipynb #cd908cae
 POLICIES, JUDGE = ('reinforce', 'random'), 100 # the judging seed is 100 + the seed of the search
 
 @patch
@@ -184,7 +184,7 @@ def run(self: Experiment):
         for arch in drawn(self.study, seed): self.train(arch, seed)
         for arch in picks + drawn(self.study, seed): self.train(arch, JUDGE + seed)
 
-# %% ../nbs/54_baselines.ipynb #bd6865de
+# %% ../nbs/54_baselines.ipynb #f7e6c6db
 def truth(
     rows: list, # of one study that trained everything
     key: str = 'score', # or 'fid'
@@ -195,7 +195,7 @@ def truth(
         if row['kind'] == 'train': table.setdefault(row['arch'], []).append(row[key])
     return {arch: np.array(values) for arch, values in table.items()}
 
-# %% ../nbs/54_baselines.ipynb #13385ed7
+# %% ../nbs/54_baselines.ipynb #fbc9617e
 def judged_by_truth(
     rows: list, # of one study that trained everything
     key: str = 'score', # what to judge by, 'score' or 'fid'; the choosing is always done by score
@@ -214,7 +214,7 @@ def judged_by_truth(
     found['all trained, best kept'] = np.array([value[others(chosen_by, s).argmax(), s] for s in range(n_seeds)])
     return {way: values[:, None] for way, values in found.items()}
 
-# %% ../nbs/54_baselines.ipynb #da88e124
+# %% ../nbs/54_baselines.ipynb #a43bd78f
 def judged_by_training(
     rows: list, # of one study that trained only what was picked
     study: Study, # the study
@@ -232,17 +232,17 @@ def judged_by_training(
         for policy in POLICIES: found[f'{policy} search'].append([judge(picks[policy, seed])])
     return {way: np.array(values) for way, values in found.items()}
 
-# %% ../nbs/54_baselines.ipynb #54fbc5a9
+# %% ../nbs/54_baselines.ipynb #94df03e8
 @dataclass(frozen=True)
 class Paired:
     "The differences of two ways of choosing over the same seeds."
     n: int # seeds
     mean: float # of the differences
     deviation: float # sample standard deviation of the differences
-    wins: int # seeds with a difference above 0
+    positive: int # seeds with a difference above 0
     p: float # probability of a mean at least as far from 0 if signs were random
 
-    def __str__(self): return f'{self.mean:+.3f} ± {self.deviation:.3f} over {self.n} seeds, better in {self.wins}, p = {self.p:.2f}'
+    def __str__(self): return f'{self.mean:+.3f} ± {self.deviation:.3f} over {self.n} seeds, above 0 in {self.positive}, p = {self.p:.2f}'
 
 def paired(
     a, # one value per seed
@@ -255,56 +255,20 @@ def paired(
     p = (abs(signs @ d) >= abs(d.sum()) - 1e-12).mean()
     return Paired(len(d), float(d.mean()), float(d.std(ddof=1)), int((d > 0).sum()), float(p))
 
-# %% ../nbs/54_baselines.ipynb #0f5232a8
+# %% ../nbs/54_baselines.ipynb #e5d3b509
 def table(
     scores: dict, # way of choosing to its digit scores
     fids: dict, # the same ways to their digit FIDs
-    seconds: dict, # the same ways to what one choice costs
+    steps: dict, # the same ways to the generator steps that one choice costs
 ) -> str: # lines of text
     "Mean ± standard deviation for each way of choosing."
-    rows = [f'{"":24}{"digit score":>14}{"digit FID":>16}{"values":>9}{"seconds":>9}']
+    rows = [f'{"":24}{"digit score":>14}{"digit FID":>16}{"values":>9}{"steps":>9}']
     for way, s in scores.items():
         f = fids[way]
-        rows.append(f'{way:24}{s.mean():>7.3f} ± {s.std():<5.3f}{f.mean():>8.2f} ± {f.std():<5.2f}{s.size:>9,}{seconds[way]:>9,.0f}')
+        rows.append(f'{way:24}{s.mean():>7.3f} ± {s.std():<5.3f}{f.mean():>8.2f} ± {f.std():<5.2f}{s.size:>9,}{steps[way]:>9,}')
     return '\n'.join(rows)
 
-# %% ../nbs/54_baselines.ipynb #ad5dc0b0
-def plot_ranking(
-    scores: dict, # name to an array with one value per seed
-    color=lambda name: 'tab:blue', # name to a color
-):
-    "All names by their mean, the best on top, with the values of all seeds; returns the matplotlib figure."
-    import matplotlib.pyplot as plt
-    names = sorted(scores, key=lambda name: scores[name].mean())
-    fig, ax = plt.subplots(figsize=(6, .5 + .17 * len(names)), dpi=80, layout='constrained')
-    for y, name in enumerate(names):
-        values = scores[name]
-        ax.plot([values.min(), values.max()], [y, y], color='lightgray', zorder=1)
-        ax.scatter(values, [y] * len(values), s=8, color=color(name), alpha=.5, zorder=2)
-        ax.scatter(values.mean(), y, s=40, marker='|', color=color(name), zorder=3)
-    ax.set(yticks=range(len(names)), ylim=(-1, len(names)), xlabel='digit score')
-    ax.set_yticklabels(names, fontsize=7, family='monospace')
-    return fig
-
-# %% ../nbs/54_baselines.ipynb #f447d09e
-def plot_ways(
-    values: dict, # way of choosing to an array of values
-    label: str, # of the values
-    line: float = None, # a value to compare with, dashed
-):
-    "The ways of choosing side by side, one point for each value, a bar for the mean; returns the matplotlib figure."
-    import matplotlib.pyplot as plt
-    fig, ax = plt.subplots(figsize=(7, 3.2), dpi=80, layout='constrained')
-    for x, (way, v) in enumerate(values.items()):
-        v = np.sort(v.ravel())[:: -(-v.size // 60)]                 # of many values a selection, evenly over the ranks
-        ax.scatter(x + np.linspace(-.25, .25, len(v) + 2)[1:-1], v, s=10, alpha=.6)
-        ax.hlines(values[way].mean(), x - .35, x + .35, color='black', lw=1.5)
-    if line is not None: ax.axhline(line, color='gray', ls='--', lw=.8)
-    ax.set(ylabel=label, xticks=range(len(values)))
-    ax.set_xticklabels([textwrap.fill(way, 12) for way in values], fontsize=8)
-    return fig
-
-# %% ../nbs/54_baselines.ipynb #95e3ac89
+# %% ../nbs/54_baselines.ipynb #f22fa387
 @call_parse
 def autogan_baselines(
     out: str = 'baselines.json', # file of results; an interrupted run goes on with it

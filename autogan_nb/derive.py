@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['RECIPES', 'TrainConfig', 'Recipe', 'FinalTraining', 'contenders', 'best_searched']
 
-# %% ../nbs/17_derive.ipynb #773ae323
+# %% ../nbs/17_derive.ipynb #7518caf7
 import copy, torch
 from dataclasses import dataclass
 from typing import NamedTuple
+from fastcore.basics import patch
 from .data import check_size
 from .derived_gan import DerivedGenerator
 from .discriminator import Discriminator
@@ -45,7 +46,7 @@ RECIPES = {
     'digits': Recipe(_small, TrainConfig(steps=1000, decay_lr=True, finalists=2, eval_every=0, eval_images=5000)),
 }
 
-# %% ../nbs/17_derive.ipynb #362893d0
+# %% ../nbs/17_derive.ipynb #a852ac4e
 class FinalTraining:
     "One architecture's training from scratch; `generator` is the moving average of its weights."
     def __init__(self,
@@ -85,26 +86,6 @@ class FinalTraining:
         "One cycle; returns the last discriminator loss and the generator loss as tensors."
         return self.trainer.cycle(self.stream)
 
-    @property
-    def due(self):
-        "Is it time for an evaluation?"
-        every = self.config.eval_every
-        return every > 0 and (self.done or self.trainer.steps % every == 0)
-
-    def consider(self, fid):
-        "Keep a copy of the average if no earlier one had a lower `fid`; returns whether it was kept."
-        if self.best and self.best['fid'] <= fid: return False
-        weights = {name: value.detach().cpu().clone() for name, value in self.generator.state_dict().items()}
-        self.best = dict(step=self.trainer.steps, fid=fid, weights=weights)
-        return True
-
-    @property
-    def kept(self):
-        "A copy of the best average so far; of the average of now if none was considered."
-        found = copy.deepcopy(self.generator)
-        if self.best: found.load_state_dict(self.best['weights'])
-        return found
-
     def state_dict(self):
         "All that is needed to continue exactly."
         return dict(trainer=self.trainer.state_dict(), stream=self.stream.state_dict(), best=self.best)
@@ -114,6 +95,30 @@ class FinalTraining:
         self.trainer.load_state_dict(state['trainer'])
         self.stream.load_state_dict(state['stream'])
         self.best = state['best']
+
+# %% ../nbs/17_derive.ipynb #c385d4f8
+@patch(as_prop=True)
+def due(self: FinalTraining) -> bool:
+    "Is it time for an evaluation?"
+    every = self.config.eval_every
+    return every > 0 and (self.done or self.trainer.steps % every == 0)
+
+@patch
+def consider(self: FinalTraining,
+    fid: float, # of the average of now
+) -> bool: # was it kept?
+    "Keep a copy of the average if no earlier one had a lower `fid`."
+    if self.best and self.best['fid'] <= fid: return False
+    weights = {name: value.detach().cpu().clone() for name, value in self.generator.state_dict().items()}
+    self.best = dict(step=self.trainer.steps, fid=fid, weights=weights)
+    return True
+
+@patch(as_prop=True)
+def kept(self: FinalTraining) -> DerivedGenerator:
+    "A copy of the best average so far; of the average of now if none was considered."
+    found = copy.deepcopy(self.generator)
+    if self.best: found.load_state_dict(self.best['weights'])
+    return found
 
 # %% ../nbs/17_derive.ipynb #d2f49c08
 def contenders(
