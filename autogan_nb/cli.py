@@ -452,11 +452,11 @@ def autogan_train(
         job = Job(run or new_run(out or f'runs/train-{preset}-seed{seed}', settings, seed, arch=str(parsed)), ruler, quiet)
     print(train_job(job))
 
-# %% ../nbs/18_cli.ipynb #f8316e80
+# %% ../nbs/18_cli.ipynb #16bbc6e5
 def find_generator(
     source: str, # a run folder, a generator file, a published checkpoint, or the name of a generator that comes with the package
     device: str = 'cpu', # where to put it
-    arch: str = None, # of a published checkpoint whose keys do not tell, or the one to take out of a search's
+    arch: str = None, # architecture, for a published checkpoint that holds a whole search or does not tell
 ): # a `DerivedGenerator`
     "Load a generator; FileNotFoundError or ValueError with the reason."
     path = PRETRAINED.get(source) or Path(source)
@@ -493,11 +493,11 @@ def _measured_on(source, notes, data, extractor):
     if not (data and extractor): raise ValueError(f'{source!r} does not say what to compare it with: give --data (or --reference) and --extractor')
     return data, extractor
 
-# %% ../nbs/18_cli.ipynb #87596775
+# %% ../nbs/18_cli.ipynb #37da8b30
 @command
 def autogan_eval(
     source: str, # a run folder, a generator file, a published checkpoint (.pth), a folder of images, or an .npz file of images
-    arch: str = None, # of a published checkpoint whose keys do not tell, or the one to take out of a search's
+    arch: str = None, # architecture, for a published checkpoint that holds a whole search or does not tell
     data: str = None, # real images: a data set's name, a folder or an .npz file; those of its training by default
     root: str = None, # where data sets are stored
     reference: str = None, # a statistics file, .npz with mu and sigma, instead of real images
@@ -545,7 +545,7 @@ def write_samples(
     out.mkdir(parents=True)
     for i, image in enumerate(images): save_png(out / f'{i:05d}.png', image[None], ncols=1, zoom=zoom)
 
-# %% ../nbs/18_cli.ipynb #ad3579d2
+# %% ../nbs/18_cli.ipynb #35767eca
 @command
 def autogan_sample(
     source: str = 'digits', # a run folder, a generator file, a published checkpoint; digits comes with the package
@@ -553,19 +553,19 @@ def autogan_sample(
     n: int = 64, # images
     seed: int = 0, # of the latents
     zoom: int = 2, # screen pixels per pixel
-    arch: str = None, # of a published checkpoint whose keys do not tell, or the one to take out of a search's
+    arch: str = None, # architecture, for a published checkpoint that holds a whole search or does not tell
     device: str = 'auto', # auto, cpu, cuda
 ):
     "Draw images from a saved generator."
     with plain_errors(): write_samples(find_generator(source, pick_device(device), arch), out, n, seed, zoom)
     print(out)
 
-# %% ../nbs/18_cli.ipynb #faf61167
+# %% ../nbs/18_cli.ipynb #35d8348b
 @command
 def autogan_export(
     source: str, # a run folder, a generator file, a published checkpoint; digits comes with the package
     out: str, # .onnx or .pt2: the form follows
-    arch: str = None, # of a published checkpoint whose keys do not tell, or the one to take out of a search's
+    arch: str = None, # architecture, for a published checkpoint that holds a whole search or does not tell
 ):
     "Write a generator for other programs, and check that its images are the same."
     with plain_errors(): export_generator(find_generator(source, arch=arch), out)
