@@ -5,18 +5,19 @@
 # %% auto #0
 __all__ = ['PUBLISHED', 'Published', 'against']
 
-# %% ../nbs/56_paper.ipynb #6b2a8252
-from typing import NamedTuple
+# %% ../nbs/56_paper.ipynb #f3e55d4f
+from dataclasses import dataclass
 
-# %% ../nbs/56_paper.ipynb #94494a96
-class Published(NamedTuple):
+# %% ../nbs/56_paper.ipynb #ee3511f5
+@dataclass(frozen=True)
+class Published:
     "A published result and how to try for it; FID against the training images, 50,000 samples, 10 splits."
-    name: str      # what was trained
-    data: str      # data set, as `--data` names it
-    score: float   # Inception score
+    name: str # what was trained
+    data: str # data set, as `--data` names it
+    score: float # Inception score
     deviation: float # over the splits
-    fid: float     # Fréchet inception distance
-    command: str   # ours, for the same
+    fid: float # Fréchet inception distance
+    command: str # ours, for the same
 
     def __str__(self): return f'{self.name} on {self.data}: IS {self.score:.2f} ± {self.deviation:.2f}, FID {self.fid:.2f}'
 
