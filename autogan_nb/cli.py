@@ -8,7 +8,7 @@ __all__ = ['PRESETS', 'OPTIONS', 'PRETRAINED', 'Preset', 'configure', 'preset_fr
            'autogan_search', 'train_job', 'find_arch', 'autogan_train', 'find_generator', 'autogan_eval',
            'write_samples', 'autogan_sample', 'autogan_export']
 
-# %% ../nbs/18_cli.ipynb #d9c5eaf1
+# %% ../nbs/18_cli.ipynb #a9081fc8
 import json, re, sys, torch, warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +24,7 @@ from .derive import RECIPES, FinalTraining, TrainConfig, best_searched, contende
 from .derived_gan import generate_images, load_generator, save_generator
 from .discriminator import save_discriminator
 from .features import get_extractor
-from .metrics import METRICS, Ruler, Scores, evaluate, real_scores, score_table
+from .metrics import METRICS, Ruler, Scores, evaluate, holds_statistics, real_scores, score_table
 from .mlas import stage_at
 from .published import load_published
 from .search import Search, SearchConfig, plot_search
@@ -473,7 +473,7 @@ def _published_generator(path, device, arch):
 
 PRETRAINED = {'digits': files('autogan_nb') / 'pretrained' / 'digits.safetensors'}          # made by the command in its notes
 
-# %% ../nbs/18_cli.ipynb #de8a3dab
+# %% ../nbs/18_cli.ipynb #020d6b75
 def _own_size(folder):
     "The shorter side of a folder's first image."
     first = next((f for f in sorted(folder.rglob('*')) if f.suffix.lower() in Image.registered_extensions()), None)
@@ -490,17 +490,16 @@ def _subject(source, size, channels, device, arch):
 def _measured_on(source, notes, data, extractor):
     "The data and extractor to measure with: those given, or else those of the training."
     data, extractor = data or notes.get('data'), extractor or notes.get('scores', {}).get('extractor')
-    if not (data and extractor): raise ValueError(f'{source!r} does not say what to compare it with: give --data (or --reference) and --extractor')
+    if not (data and extractor): raise ValueError(f'{source!r} does not say what to compare it with: give --data and --extractor')
     return data, extractor
 
-# %% ../nbs/18_cli.ipynb #37da8b30
+# %% ../nbs/18_cli.ipynb #cfeebb7f
 @command
 def autogan_eval(
     source: str, # a run folder, a generator file, a published checkpoint (.pth), a folder of images, or an .npz file of images
     arch: str = None, # architecture, for a published checkpoint that holds a whole search or does not tell
-    data: str = None, # real images: a data set's name, a folder or an .npz file; those of its training by default
+    data: str = None, # real images: a data set's name, a folder or an .npz file (of images, or of statistics: mu and sigma); those of its training by default
     root: str = None, # where data sets are stored
-    reference: str = None, # a statistics file, .npz with mu and sigma, instead of real images
     write_reference: str = None, # where to write the real images' statistics, .npz with mu and sigma
     extractor: str = None, # the ruler: digits or inception; that of its training by default
     metrics: str = 'score,fid', # any of score, fid, kid, pr (precision and recall), or all
@@ -517,13 +516,14 @@ def autogan_eval(
     with plain_errors():
         device = pick_device(device)
         subject = _subject(source, size, channels, device, arch)
-        real, extractor = _measured_on(source, getattr(subject, 'notes', {}), reference or data, extractor)
-        if not reference: real = open_data(real, size=subject.size, channels=subject.channels, device=device, root=root, quiet=quiet)
+        real, extractor = _measured_on(source, getattr(subject, 'notes', {}), data, extractor)
+        statistics = holds_statistics(real)
+        if not statistics: real = open_data(real, size=subject.size, channels=subject.channels, device=device, root=root, quiet=quiet)
         ruler = Ruler(get_extractor(extractor, device, quiet), real, splits, METRICS if metrics == 'all' else metrics.split(','), kid=(100, kid_subset), quiet=quiet)
         if write_reference: ruler.reference(subject.size).save(write_reference)
         drawn = hasattr(subject, 'latent_dim')
         rows = {'generator': evaluate(subject, ruler, images, seed, subject.notes.get('ema'))} if drawn else {'images': ruler.measure(subject)}
-        if not reference: rows['real images'] = real_scores(ruler, subject.size, seed)
+        if not statistics: rows['real images'] = real_scores(ruler, subject.size, seed)
     print(score_table(rows))
 
 # %% ../nbs/18_cli.ipynb #073858de

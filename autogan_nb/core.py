@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['make_rng', 'seed_everything', 'pick_device', 'to_float', 'to_uint8', 'image_grid', 'show_images', 'write_atomic',
-           'save_png', 'RunFolder', 'save_weights', 'load_weights', 'load_into', 'hub_file', 'from_hub', 'progress']
+           'cache_folder', 'save_png', 'RunFolder', 'save_weights', 'load_weights', 'load_into', 'hub_file', 'from_hub',
+           'progress']
 
 # %% ../nbs/00_core.ipynb #b2eb5553
 import io, json, math, os, pickle, platform, random, sys, warnings, zipfile
@@ -128,6 +129,13 @@ def write_atomic(
             os.fsync(f.fileno())
         os.replace(temp, path)
     finally: temp.unlink(missing_ok=True)
+
+# %% ../nbs/00_core.ipynb #35e13ce4
+def cache_folder(
+    *parts, # of the path below it
+) -> Path: # not made
+    "Where downloads and results worth keeping are: in `$AUTOGAN_CACHE`, or in ~/.cache/autogan_nb."
+    return Path(os.environ.get('AUTOGAN_CACHE') or '~/.cache/autogan_nb').expanduser().joinpath(*parts)
 
 # %% ../nbs/00_core.ipynb #7802c931
 def save_png(

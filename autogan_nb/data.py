@@ -7,14 +7,14 @@ __all__ = ['DATASETS', 'check_size', 'resize', 'to_channels', 'ImageData', 'fing
            'report_broken', 'check_wanted', 'image_folder', 'as_images', 'array_file', 'cifar10', 'stl10', 'data_kind',
            'load_data']
 
-# %% ../nbs/01_data.ipynb #0430c4bf
+# %% ../nbs/01_data.ipynb #68e48c62
 import functools, hashlib, os, warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
-from .core import make_rng, progress, to_float
+from .core import cache_folder, make_rng, progress, to_float
 
 # %% ../nbs/01_data.ipynb #3c670726
 def check_size(
@@ -341,10 +341,10 @@ def array_file(
     except ValueError as e: raise ValueError(f'{path}: {e}') from None
     return ImageData(whole.resized(size or whole.size), whole.labels, whole.name, device)
 
-# %% ../nbs/01_data.ipynb #f5428b60
+# %% ../nbs/01_data.ipynb #8b3b8dbf
 def _root(root):
     "`root`, or the folder where downloads are kept."
-    return Path(root or Path(os.environ.get('AUTOGAN_CACHE', '~/.cache/autogan_nb'))/'data').expanduser()
+    return Path(root).expanduser() if root else cache_folder('data')
 
 def _fetch(dataset, root, **kwargs):
     "torchvision's `dataset`, from `root` or the net. FileNotFoundError if it is in neither."

@@ -7,8 +7,8 @@ __all__ = ['RECIPE', 'EXTRACTORS', 'Features', 'fit', 'Extractor', 'DigitClassif
            'smooth_noise', 'shuffled_tiles', 'mixed_quarters', 'training_batch', 'accuracy', 'train_digit_classifier',
            'digit_extractor', 'inception_extractor', 'extract', 'get_extractor']
 
-# %% ../nbs/06_features.ipynb #71e1e818
-import hashlib, io, os, warnings
+# %% ../nbs/06_features.ipynb #acec6491
+import hashlib, io, warnings
 import torch
 import torch.nn.functional as F
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from .core import make_rng, pick_device, progress, to_float, to_uint8, write_atomic
+from .core import cache_folder, make_rng, pick_device, progress, to_float, to_uint8, write_atomic
 from .data import ImageData, digits
 
 # %% ../nbs/06_features.ipynb #7098a212
@@ -243,7 +243,7 @@ def _cached_classifier(path, train) -> DigitClassifier:
     except OSError as error: warnings.warn(f"the digit classifier can't be kept in {path.parent}: {error}")
     return model
 
-# %% ../nbs/06_features.ipynb #5f68997f
+# %% ../nbs/06_features.ipynb #3d792ca0
 def _fingerprint(net) -> str: # 16 hex digits
     "A text that changes with the network's weights."
     digest = hashlib.sha256()
@@ -257,7 +257,7 @@ def digit_extractor(
     quiet=True,   # False: a progress bar if it must be trained
 ) -> Extractor: # 64 features, 10 logits
     "The ruler of the digit score and digit FID; trained at the first call, read from the cache later."
-    folder = Path(cache or os.environ.get('AUTOGAN_CACHE') or '~/.cache/autogan_nb').expanduser()
+    folder = Path(cache).expanduser() if cache else cache_folder()
     with torch.random.fork_rng(devices=[]):
         model = _cached_classifier(folder / f'{RECIPE}.safetensors', train=lambda: train_digit_classifier(digits(), quiet=quiet))
     model = model.requires_grad_(False).to(pick_device(device))

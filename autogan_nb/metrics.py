@@ -6,15 +6,15 @@
 __all__ = ['METRICS', 'FeatureFile', 'ScoreStream', 'Tally', 'Scores', 'score_table', 'holds_statistics', 'Ruler', 'real_scores',
            'drawn_images', 'evaluate']
 
-# %% ../nbs/52_metrics.ipynb #591925cb
-import os, re, tempfile, warnings
+# %% ../nbs/52_metrics.ipynb #cb0c4edb
+import re, tempfile, warnings
 import numpy as np
 import torch
 import torch.nn.functional as F
 from dataclasses import dataclass
 from fastcore.basics import patch
 from pathlib import Path
-from .core import progress, to_float
+from .core import cache_folder, progress, to_float
 from .distances import kid, precision_recall, radii
 from .features import Features, extract
 from .fid import Moments, frechet_distance
@@ -198,13 +198,12 @@ def score_table(
     caveats = dict.fromkeys(caveat for s in scores.values() for caveat in s.caveats)
     return '\n'.join(lines + ['Not comparable with published figures:'] * bool(caveats) + [f'- {caveat}' for caveat in caveats])
 
-# %% ../nbs/52_metrics.ipynb #3934d79d
+# %% ../nbs/52_metrics.ipynb #ddb363b1
 def _stats_file(extractor, data, size):
     "Where statistics of real images are kept; None if data or extractor can't be told from others."
     keys = [getattr(thing, 'fingerprint', None) for thing in (extractor, data)]
     if None in keys: return None
-    folder = Path(os.environ.get('AUTOGAN_CACHE') or '~/.cache/autogan_nb').expanduser() / 'stats'
-    return folder / f"{re.sub('[^a-zA-Z0-9_-]', '_', data.name)}-{size}px-{'-'.join(keys)}.npz"
+    return cache_folder('stats') / f"{re.sub('[^a-zA-Z0-9_-]', '_', data.name)}-{size}px-{'-'.join(keys)}.npz"
 
 # %% ../nbs/52_metrics.ipynb #f64d2cc3
 def _kept_moments(path, n, dim):

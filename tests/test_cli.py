@@ -108,7 +108,7 @@ def test_images_are_measured_like_the_generator_that_drew_them(finished, tmp_pat
     assert code == 0 and all(word in out for word in ('images', 'real images', 'digit score', 'digit FID', 'digit KID', 'precision', 'recall')), out
     with np.load(tmp_path/'real.npz') as file: assert file['mu'].shape == (64,) and file['sigma'].shape == (64, 64)
     np.savez(tmp_path/'many.npz', images=np.stack([np.array(Image.open(f)) for f in sorted((tmp_path/'many').iterdir())]))
-    by_file = [run(tmp_path, 'autogan_eval', source, '--reference', 'real.npz', '--extractor', 'digits')[1].splitlines()[1] for source in ('many', 'many.npz')]
+    by_file = [run(tmp_path, 'autogan_eval', source, '--data', 'real.npz', '--extractor', 'digits')[1].splitlines()[1] for source in ('many', 'many.npz')]
     assert by_file[0] == by_file[1] and by_file[0].split()[4] == out.splitlines()[1].split()[4]       # the same digit FID
 
 
@@ -179,7 +179,7 @@ MISTAKES = [
     ('autogan_eval empty --extractor digits', 'empty'),
     ('autogan_eval digits --metrics psnr', "'psnr'"),
     ('autogan_eval digits --images 5', '5 images'),
-    ('autogan_eval digits --reference broken/text.png', 'text.png'),
+    ('autogan_eval digits --data broken/text.png', 'text.png'),
 ]
 
 
