@@ -4,25 +4,28 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'OPTIONS', 'PRETRAINED', 'Preset', 'configure', 'preset_from', 'prepare', 'Job', 'new_run', 'run_search',
-           'train_one', 'run_trainings', 'finish', 'plain_errors', 'from_shell', 'command', 'search_job',
-           'autogan_search', 'train_job', 'find_arch', 'autogan_train', 'find_generator', 'autogan_eval',
+           'side_by_side', 'train_group', 'run_trainings', 'finish', 'plain_errors', 'from_shell', 'command',
+           'search_job', 'autogan_search', 'train_job', 'find_arch', 'autogan_train', 'find_generator', 'autogan_eval',
            'write_samples', 'autogan_sample', 'autogan_export']
 
-# %% ../nbs/18_cli.ipynb #a9081fc8
+# %% ../nbs/18_cli.ipynb #9bea65d7
 import json, re, sys, torch, warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.resources import files
 from inspect import signature
 from pathlib import Path
+from threading import Lock
 from fastcore.script import anno_parser, store_true
 from PIL import Image
-from .core import RunFolder, pick_device, progress, save_png
+from .core import RunFolder, keep_memory, pick_device, progress, save_png
 from .data import DATASETS, check_size
 from .derive import RECIPES, FinalTraining, TrainConfig, best_searched, contenders
 from .derived_gan import generate_images, load_generator, save_generator
 from .discriminator import save_discriminator
+from .engine import Engine
 from .features import get_extractor
 from .metrics import METRICS, Ruler, Scores, evaluate, holds_statistics, real_scores, score_table
 from .mlas import stage_at
@@ -33,7 +36,7 @@ from .sharing import export_generator
 from .streaming import open_data
 from .training import GANConfig
 
-# %% ../nbs/18_cli.ipynb #70f94cb0
+# %% ../nbs/18_cli.ipynb #3ca17d6c
 @dataclass(frozen=True)
 class Preset:
     "All settings of a job."
@@ -49,6 +52,7 @@ class Preset:
     search_gan: GANConfig = GANConfig(g_width=128, d_width=64) # the shared GAN
     final_gan: GANConfig = GANConfig() # the GAN trained from scratch
     train: TrainConfig = TrainConfig() # how long to train from scratch
+    engine: Engine = Engine() # how steps are computed on a GPU
 
     def __post_init__(self):
         if self.search_gan.bottom != self.final_gan.bottom: raise ValueError(f'bottom widths {self.search_gan.bottom} and {self.final_gan.bottom} differ')
@@ -67,11 +71,11 @@ PRESETS = {
     'published-cifar10': Preset(search=SearchConfig(iterations=65, grow_after=(15, 35), entropy_weight=1e-3, reset_statistic='variance')),
 }
 
-# %% ../nbs/18_cli.ipynb #155ae2ba
+# %% ../nbs/18_cli.ipynb #205f3861
 OPTIONS = dict(
     data=(), size=(), channels=(), root=(), stream=(), workers=(), broken=(), extractor=(), bottom=('search_gan', 'final_gan'), loss=('search_gan', 'final_gan'),
     policy=('search',), iterations=('search',), grow_after=('search',), epochs=('search',), controller_steps=('search',), candidates=('search',), top_k=('search',),
-    reward_images=('search',), steps=('train',), finalists=('train',), eval_every=('train',), eval_images=('train',), g_width=('final_gan',), d_width=('final_gan',))
+    reward_images=('search',), steps=('train',), finalists=('train',), eval_every=('train',), eval_images=('train',), g_width=('final_gan',), d_width=('final_gan',), precision=('engine',), regions=('engine',))
 
 def _spread(iterations, n_cells):
     "Growths at even distances."
@@ -93,7 +97,7 @@ def _with_recipe(preset, recipe):
     gan, train = _named(RECIPES, 'recipe', recipe)
     return replace(preset, final_gan=replace(gan, bottom=preset.final_gan.bottom), train=replace(train, finalists=preset.train.finalists))
 
-# %% ../nbs/18_cli.ipynb #3eb10053
+# %% ../nbs/18_cli.ipynb #f99088a4
 def configure(
     preset: str, # a name in `PRESETS`
     recipe: str = None, # a name in `RECIPES`: how to train from scratch; None: as in the preset
@@ -105,19 +109,19 @@ def configure(
     if {'size', 'bottom', 'iterations'} & set(given):
         n_cells = check_size(given.get('size', found.size), given.get('bottom', found.final_gan.bottom))
         given.setdefault('grow_after', _spread(given.get('iterations', found.search.iterations), n_cells))
-    changed = {part: {k: v for k, v in given.items() if part in OPTIONS[k]} for part in ('search', 'search_gan', 'final_gan', 'train')}
+    changed = {part: {k: v for k, v in given.items() if part in OPTIONS[k]} for part in ('search', 'search_gan', 'final_gan', 'train', 'engine')}
     parts = {part: replace(getattr(found, part), **changes) for part, changes in changed.items()}
     return replace(found, **parts, **{k: v for k, v in given.items() if not OPTIONS[k]})
 
-# %% ../nbs/18_cli.ipynb #b9daf9ae
+# %% ../nbs/18_cli.ipynb #408988af
 def preset_from(
     settings: dict, # `asdict` of a preset, perhaps through JSON
 ) -> Preset:
     "The preset that these settings describe."
-    parts = dict(search=SearchConfig, search_gan=GANConfig, final_gan=GANConfig, train=TrainConfig)
-    return Preset(**settings | {name: kind(**settings[name]) for name, kind in parts.items()})
+    parts = dict(search=SearchConfig, search_gan=GANConfig, final_gan=GANConfig, train=TrainConfig, engine=Engine)
+    return Preset(**settings | {name: kind(**settings.get(name, {})) for name, kind in parts.items()})
 
-# %% ../nbs/18_cli.ipynb #f6b6d2b7
+# %% ../nbs/18_cli.ipynb #fda00a98
 def prepare(
     preset: Preset, # names the data and the extractor
     device: str = 'auto', # 'auto', 'cpu', 'cuda'
@@ -125,6 +129,7 @@ def prepare(
 ) -> Ruler: # with the data in `.data`
     "Load a job's data and its ruler; a foreseen mistake shows here, before any folder is made."
     device = pick_device(device)
+    preset.engine.check(device)
     data = open_data(preset.data, size=preset.size, channels=preset.channels, device=device, root=preset.root, quiet=quiet, stream=preset.stream, workers=preset.workers, broken=preset.broken)
     return Ruler(get_extractor(preset.extractor, device, quiet), data, preset.train.splits)
 
@@ -176,13 +181,13 @@ def _save_grids(job, search):
     for size, images in search.gallery.items(): save_png(job.path('samples', f'search-{size}x{size}.png'), images, ncols=8, zoom=max(1, 64 // size))
     search.gallery.clear()
 
-# %% ../nbs/18_cli.ipynb #69d784cd
+# %% ../nbs/18_cli.ipynb #eca692fe
 def run_search(
     job: Job, # new or continued
 ) -> list: # of (architecture as text, reward), best first
     "The search of a job, from its last checkpoint to its K finalists."
     if 'finalists' in job.state: return job.state['finalists']
-    search = Search(job.data, job.ruler.reward, job.preset.search, job.preset.search_gan, job.seed)
+    search = Search(job.data, job.ruler.reward, job.preset.search, job.preset.search_gan, job.seed, engine=job.preset.engine)
     if job.state.get('search'): search.load_state_dict(job.state['search'])
     with _search_bar(search, job.quiet) as bar:
         while not search.done:
@@ -202,28 +207,58 @@ def _log_search(job, record):
     job.run.log(kind='search', **record)
     job.run.scalars(record['iteration'], **{f'search/{k}': record[k] for k in ('reward', 'best_reward', 'entropy', 'd_loss', 'g_loss', 'resets')})
 
-# %% ../nbs/18_cli.ipynb #266a4a46
-def train_one(
-    job: Job, # settings, data and saved state
-    name: str, # of the contender
-    arch: Architecture, # what to train
-) -> Scores:
-    "Train and measure one architecture of a job; its networks go to `generators/` and `discriminators/`."
-    p = job.preset
-    training = FinalTraining(arch, job.data, p.final_gan, p.train, job.seed)
-    saved = job.state.get('training')
-    if saved and saved['name'] == name: training.load_state_dict(saved['state'])
-    every = max(1, p.train.steps // 20)
-    with progress(total=p.train.steps, desc=f'train {name}', quiet=job.quiet) as bar:
-        bar.update(training.trainer.steps)
-        while not training.done:
-            losses = training.step()
-            bar.update()
-            if training.due: bar.set_postfix_str(_evaluate_now(job, name, training))
-            if training.due or training.trainer.steps % every == 0: _log_training(job, name, training, losses)
-    return _keep(job, name, training)
+# %% ../nbs/18_cli.ipynb #2b86ae26
+@contextmanager
+def side_by_side(
+    n: int, # tasks
+    device: torch.device, # where they compute
+): # a function like `map`, and how many tasks it runs at a time
+    "On a CPU run up to n tasks at a time, the cores divided among them; elsewhere one by one."
+    cores = torch.get_num_threads()
+    at_a_time = min(n, cores) if device.type == 'cpu' else 1
+    if at_a_time <= 1: yield map, 1; return
+    pool = ThreadPoolExecutor(at_a_time)
+    torch.set_num_threads(cores // at_a_time)
+    try: yield pool.map, at_a_time
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(cores)
 
-# %% ../nbs/18_cli.ipynb #b3479829
+# %% ../nbs/18_cli.ipynb #86468316
+def train_group(
+    job: Job, # settings, data and saved state
+    named: dict, # name to `Architecture`
+) -> dict: # name to `FinalTraining`, done
+    "Train architectures of a job together, from the job's last checkpoint."
+    p, saved = job.preset, job.state.get('trainings') or {}
+    trainings = {name: FinalTraining(arch, job.data, p.final_gan, p.train, job.seed, p.engine) for name, arch in named.items()}
+    for name in trainings.keys() & saved.keys(): trainings[name].load_state_dict(saved[name])
+    every, who = max(1, p.train.steps // 20), next(iter(named)) if len(named) == 1 else f'{len(named)} contenders'
+    with progress(total=p.train.steps * len(named), desc=f'train {who}', quiet=job.quiet) as bar, side_by_side(len(named), job.device) as (work, _):
+        lock = Lock()
+        def tick():
+            with lock: bar.update()
+        bar.update(sum(t.trainer.steps for t in trainings.values()))
+        while going := {name: t for name, t in trainings.items() if not t.done}:
+            losses = list(work(lambda t: t.advance(_next_stop(t, every, p.train.eval_every, 50), tick), going.values()))
+            if any([_log_training(job, bar, every, *row) for row in zip(going, going.values(), losses)]): job.save(trainings={name: t.state_dict() for name, t in trainings.items()})
+    return trainings
+
+def _next_stop(training, *paces):
+    "The next step that is a multiple of one of the paces, or the last."
+    now = training.trainer.steps
+    return min(training.config.steps, *(now - now % pace + pace for pace in paces if pace))
+
+# %% ../nbs/18_cli.ipynb #49612dee
+def _log_training(job, bar, every, name, training, losses):
+    "Measure, log and draw what is due; says whether something was."
+    steps, (d_loss, g_loss) = training.trainer.steps, torch.stack(losses).tolist()
+    if training.due: bar.set_postfix_str(_evaluate_now(job, name, training))
+    if not training.due and not training.done and steps % every: return False
+    job.run.log(kind='train', name=name, step=steps, d_loss=d_loss, g_loss=g_loss)
+    job.run.scalars(steps, **{f'train/{name}/d_loss': d_loss, f'train/{name}/g_loss': g_loss})
+    return True
+
 def _evaluate_now(job, name, training):
     "Measure the average of now and keep it if it is the best; says so in a few words."
     scores = evaluate(training.generator, job.ruler, job.preset.train.eval_images, job.seed + 500_000, ema=True)
@@ -232,35 +267,28 @@ def _evaluate_now(job, name, training):
     job.run.scalars(step, **{f'train/{name}/score': scores.score, f'train/{name}/fid': scores.fid})
     return f'{scores.names[1]} {scores.fid:.2f}, best {training.best["fid"]:.2f} at {training.best["step"]:,}'
 
+# %% ../nbs/18_cli.ipynb #8c2508e2
 def _keep(job, name, training):
-    "Measure what is kept on latents that chose nothing, and save both networks."
     generator, file = training.kept, name.replace(' ', '-')
     scores = evaluate(generator, job.ruler, job.preset.train.eval_images, job.seed, ema=True)
     facts = dict(data=job.preset.data, seed=job.seed, steps=training.best['step'] if training.best else training.trainer.steps)
     save_generator(job.path('generators', f'{file}.safetensors'), generator, scores=asdict(scores), ema=True, **facts)
     save_discriminator(job.path('discriminators', f'{file}.safetensors'), training.discriminator, **facts | dict(steps=training.trainer.steps))
-    return scores
+    return asdict(scores)
 
-# %% ../nbs/18_cli.ipynb #cd4a6298
-def _log_training(job, name, training, losses):
-    "One line, one point, one checkpoint."
-    steps, (d_loss, g_loss) = training.trainer.steps, torch.stack(losses).tolist()
-    job.run.log(kind='train', name=name, step=steps, d_loss=d_loss, g_loss=g_loss)
-    job.run.scalars(steps, **{f'train/{name}/d_loss': d_loss, f'train/{name}/g_loss': g_loss})
-    job.save(training=dict(name=name, state=training.state_dict()))
-
-# %% ../nbs/18_cli.ipynb #4b58cb5f
+# %% ../nbs/18_cli.ipynb #2e7aa06d
 def run_trainings(
     job: Job, # settings, data and saved state
     named: dict, # name to `Architecture`
 ) -> dict: # name to `Scores`
     "Train and measure all contenders that have no scores yet."
-    for name, arch in named.items():
-        done = job.state.get('scores', {})
-        if name in done: continue
-        scores = asdict(train_one(job, name, arch))
-        job.run.log(kind='scores', name=name, arch=str(arch), **scores)
-        job.save(scores=done | {name: scores}, training=None)
+    missing = {name: arch for name, arch in named.items() if name not in job.state.get('scores', {})}
+    with side_by_side(len(missing), job.device) as (_, at_a_time): groups = [missing] if at_a_time > 1 else [{name: arch} for name, arch in missing.items()]
+    for group in groups:
+        trained = train_group(job, group) if group else {}
+        scores = {name: _keep(job, name, training) for name, training in trained.items()}
+        for name in scores: job.run.log(kind='scores', name=name, arch=str(named[name]), **scores[name])
+        job.save(scores=job.state.get('scores', {}) | scores, trainings=None)
     return {name: Scores(**job.state['scores'][name]) for name in named}
 
 # %% ../nbs/18_cli.ipynb #777283e8
@@ -300,7 +328,7 @@ def plain_errors():
         print(f'{Path(sys.argv[0]).name}: {error}', file=sys.stderr)
         raise SystemExit(2) from None
 
-# %% ../nbs/18_cli.ipynb #bc2efc64
+# %% ../nbs/18_cli.ipynb #d3240c55
 def from_shell(
     func, # a function whose parameters have docments
     words=None, # what stands after the command; None: what the shell gave
@@ -316,6 +344,7 @@ def from_shell(
     args = vars(parser.parse_args([spelt(word) for word in words]))
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f'{func.__name__}: warning: {message}', file=sys.stderr)
+        keep_memory()
         return func(**{name: value for name, value in args.items() if name not in ('pdb', 'xtra')})      # fastcore's own two
 
 def command(
@@ -354,7 +383,7 @@ def _numbers(text):
     try: return tuple(int(part) for part in text.split(',') if part.strip())
     except ValueError: raise ValueError(f'growth after {text!r}, expected whole numbers such as 25,55') from None
 
-# %% ../nbs/18_cli.ipynb #999d2276
+# %% ../nbs/18_cli.ipynb #a510f54f
 @command
 def autogan_search(
     preset: str = 'digits', # settings: digits, paper-cifar10, paper-stl10, published-cifar10
@@ -368,6 +397,8 @@ def autogan_search(
     resume: str = None, # continue the run in this folder; all other settings come from it
     seed: int = 0, # of everything random
     device: str = 'auto', # auto, cpu, cuda
+    precision: str = None, # of a GPU's steps: float32, tf32 or bf16; float32 by default
+    regions: str = None, # how parts of networks run: eager, compile, or graphs (CUDA); eager by default
     size: int = None, # pixels: the bottom width (4) doubled once per cell, so 8, 16, 32, ...
     bottom: int = None, # side of the generator's first maps (6 for STL-10)
     channels: int = None, # 3 for colour, 1 for grayscale
@@ -413,7 +444,7 @@ def find_arch(
     if not found.exists(): return Architecture.parse(text)
     return Architecture.parse(next(row['arch'] for row in json.loads(found.read_text()) if row['kept']))
 
-# %% ../nbs/18_cli.ipynb #c867d4a8
+# %% ../nbs/18_cli.ipynb #5ab56410
 @command
 def autogan_train(
     arch: str = 'A', # A, B, C, a text such as pre-none-nearest-sc,..., a published vector, or a run folder: the one it kept
@@ -428,6 +459,8 @@ def autogan_train(
     resume: str = None, # continue the run in this folder; all other settings come from it
     seed: int = 0, # of everything random
     device: str = 'auto', # auto, cpu, cuda
+    precision: str = None, # of a GPU's steps: float32, tf32 or bf16; float32 by default
+    regions: str = None, # how parts of networks run: eager, compile, or graphs (CUDA); eager by default
     bottom: int = None, # side of the generator's first maps (6 for STL-10)
     channels: int = None, # 3 for colour, 1 for grayscale
     extractor: str = None, # the ruler: digits or inception

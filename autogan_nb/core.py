@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['make_rng', 'seed_everything', 'pick_device', 'to_float', 'to_uint8', 'image_grid', 'show_images', 'write_atomic',
            'cache_folder', 'save_png', 'RunFolder', 'save_weights', 'load_weights', 'load_into', 'hub_file', 'from_hub',
-           'progress']
+           'progress', 'keep_memory']
 
-# %% ../nbs/00_core.ipynb #b2eb5553
-import io, json, math, os, pickle, platform, random, sys, warnings, zipfile
+# %% ../nbs/00_core.ipynb #43cd369a
+import ctypes, io, json, math, os, pickle, platform, random, sys, warnings, zipfile
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 import numpy as np
@@ -403,3 +403,11 @@ def progress(
     from tqdm import tqdm
     pause = .2 if sys.stderr.isatty() else 2        # seconds between updates: fewer when they go to a file
     return tqdm(iterable, total=total, desc=desc, disable=quiet, mininterval=pause, dynamic_ncols=True)
+
+# %% ../nbs/00_core.ipynb #4e5b9fd9
+def keep_memory() -> bool: # False: this system's C library cannot be asked
+    "Ask the C library (glibc) to keep freed memory for the next tensor."
+    try: options = ctypes.CDLL('libc.so.6').mallopt
+    except (OSError, AttributeError): return False
+    trim, mmap = -1, -3                                                  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of <malloc.h>
+    return bool(options(trim, 2**31 - 1) and (options(mmap, 2**30) or options(mmap, 2**25)))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RECIPES', 'TrainConfig', 'Recipe', 'FinalTraining', 'contenders', 'best_searched']
 
-# %% ../nbs/17_derive.ipynb #7518caf7
+# %% ../nbs/17_derive.ipynb #303203bf
 import copy, torch
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from fastcore.basics import patch
 from .data import check_size
 from .derived_gan import DerivedGenerator
 from .discriminator import Discriminator
+from .engine import Engine, engage
 from .search_space import NAMED, random_architecture
 from .training import GANConfig, GANTrainer
 
@@ -43,10 +44,10 @@ _small = GANConfig(g_width=24, d_width=24, d_batch=32, g_batch=32, n_critic=1, g
 RECIPES = {
     'paper': Recipe(GANConfig(), TrainConfig()),
     'strong': Recipe(GANConfig(d_width=512, d_batch=128, n_critic=1), TrainConfig(steps=500 * 391, eval_every=20 * 391)),
-    'digits': Recipe(_small, TrainConfig(steps=1000, decay_lr=True, finalists=2, eval_every=0, eval_images=5000)),
+    'digits': Recipe(_small, TrainConfig(steps=1400, decay_lr=True, finalists=2, eval_every=0, eval_images=5000)),
 }
 
-# %% ../nbs/17_derive.ipynb #a852ac4e
+# %% ../nbs/17_derive.ipynb #f3a76950
 class FinalTraining:
     "One architecture's training from scratch; `generator` is the moving average of its weights."
     def __init__(self,
@@ -55,6 +56,7 @@ class FinalTraining:
         gan: GANConfig = GANConfig(), # widths, batches, rates
         config: TrainConfig = TrainConfig(), # how long
         seed: int = 0, # of weights, latents and data order
+        engine: Engine = Engine(), # how the steps are computed (notebook 57)
     ):
         if len(arch) != check_size(data.size, gan.bottom):
             raise ValueError(f'{len(arch)} cells make images of {arch.size(gan.bottom)} pixels, the data have {data.size}')
@@ -65,6 +67,7 @@ class FinalTraining:
         self.arch, self.config = arch, config
         rng = torch.Generator(data.device).manual_seed(seed)
         self.trainer = GANTrainer(G.to(data.device), D.to(data.device), gan, rng).for_final_training(config.steps, config.decay_lr)
+        engage(self.trainer, engine)
         self.stream, self.best = data.batches(gan.d_batch, data.size, torch.Generator().manual_seed(seed)), None
 
     @property
@@ -85,6 +88,13 @@ class FinalTraining:
     def step(self):
         "One cycle; returns the last discriminator loss and the generator loss as tensors."
         return self.trainer.cycle(self.stream)
+
+    def advance(self, until, tick=lambda: None):
+        "Cycles up to step `until`, `tick` called after each; returns the last losses."
+        while self.trainer.steps < until:
+            losses = self.step()
+            tick()
+        return losses
 
     def state_dict(self):
         "All that is needed to continue exactly."

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DerivedGenerator', 'derive_from', 'settle_statistics', 'generate_images', 'save_generator', 'load_generator']
 
-# %% ../nbs/11_derived_gan.ipynb #53133a03
+# %% ../nbs/11_derived_gan.ipynb #4dc1af78
 import torch
 from fastcore.basics import patch
 from huggingface_hub import PyTorchModelHubMixin
@@ -14,7 +14,7 @@ from torch.optim.swa_utils import update_bn
 from .core import from_hub, load_into, load_weights, save_weights
 from .search_space import Architecture
 from .shared_gan import Cell, ToImage, run_cells
-from .layers import xavier_init_
+from .layers import as_maps, xavier_init_
 
 # %% ../nbs/11_derived_gan.ipynb #6d57e4a4
 _CARD = """---
@@ -40,7 +40,7 @@ To draw images:
 - {{ name }}: {{ value }}{% endfor %}
 """
 
-# %% ../nbs/11_derived_gan.ipynb #54f4e581
+# %% ../nbs/11_derived_gan.ipynb #4bc20f95
 class DerivedGenerator(nn.Module, PyTorchModelHubMixin, library_name='autogan_nb', pipeline_tag='unconditional-image-generation',
                        tags=['gan', 'autogan'], model_card_template=_CARD):
     "The generator that an architecture means, with its own weights only: `G(z)`."
@@ -62,8 +62,7 @@ class DerivedGenerator(nn.Module, PyTorchModelHubMixin, library_name='autogan_nb
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         "Images (n, channels, size, size) in [-1, 1] from latents (n, latent_dim)."
-        x = self.linear(z).view(-1, self.width, self.bottom, self.bottom)
-        return self.to_image(run_cells(x, self.cells, self.arch))
+        return self.to_image(run_cells(as_maps(self.linear(z), self.bottom), self.cells, self.arch))
 
     @property
     def settings(self) -> dict: # plain values

@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['CriticBlock', 'grown_shrinks', 'Discriminator', 'save_discriminator', 'load_discriminator']
 
-# %% ../nbs/04_discriminator.ipynb #cf8cb66d
+# %% ../nbs/04_discriminator.ipynb #4dbb87aa
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 from .core import from_hub, load_into, load_weights, save_weights
-from .layers import conv_pool, spectral, xavier_init_
+from .layers import conv3x3, conv_pool, spectral, xavier_init_
 
-# %% ../nbs/04_discriminator.ipynb #682465e3
+# %% ../nbs/04_discriminator.ipynb #ee5d4dde
 class CriticBlock(nn.Module):
     "A residual block of the discriminator: two 3x3 convolutions and a shortcut, all spectrally normalised."
     def __init__(self,
@@ -30,8 +30,8 @@ class CriticBlock(nn.Module):
         self.shortcut = spectral(nn.Conv2d(n_in, width, 1)) if shrink or n_in != width else nn.Identity()
 
     def forward(self, x):
-        h = F.relu(self.conv1(x if self.is_input else F.relu(x)))
-        if not self.shrink: return self.conv2(h) + self.shortcut(x)
+        h = F.relu_(conv3x3(x if self.is_input else F.relu(x), self.conv1))
+        if not self.shrink: return conv3x3(h, self.conv2) + self.shortcut(x)
         return conv_pool(h, self.conv2) + self.shortcut(F.avg_pool2d(x, 2))
 
 # %% ../nbs/04_discriminator.ipynb #7a2765b8

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SearchConfig', 'Search', 'plot_search']
 
-# %% ../nbs/16_search.ipynb #0f87d871
+# %% ../nbs/16_search.ipynb #d4012c16
 import math
 import torch
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ from .data import check_size
 from .derived_gan import generate_images
 from .discriminator import Discriminator
 from .dynamic_reset import CollapseDetector
+from .engine import Engine, engage
 from .mlas import BeamPolicy, stage_at, top_k
 from .reinforce import RandomPolicy, ReinforcePolicy
 from .search_space import cell_schema, count_cells
 from .shared_gan import SharedGenerator
 from .training import GANConfig, GANTrainer
 
-# %% ../nbs/16_search.ipynb #a80302ff
+# %% ../nbs/16_search.ipynb #213f31ce
 @dataclass(frozen=True)
 class SearchConfig:
     "How long and how to search; the defaults are the paper's."
@@ -42,19 +43,20 @@ class SearchConfig:
     reset_window: int = 500 # losses looked at by the dynamic reset
     reset_threshold: float = 1e-3 # of their deviation
     reset_statistic: str = 'std' # 'variance' is what the published code compares
+    look_every: int = 50 # generator steps between looks at the losses, for each of which a GPU has to stop
 
     def __post_init__(self):
         object.__setattr__(self, 'grow_after', tuple(self.grow_after))
         if self.policy not in ('reinforce', 'random'): raise ValueError(f"policy is {self.policy!r}, expected 'reinforce' or 'random'")
         if self.candidates > count_cells(0): raise ValueError(f'M = {self.candidates} candidates, the first cell has only {count_cells(0)} variants')
         if self.top_k > self.candidates: raise ValueError(f'K = {self.top_k} beams cannot be kept out of M = {self.candidates} candidates')
-        for name in ('iterations', 'top_k', 'controller_steps', 'controller_batch', 'reward_images'):
+        for name in ('iterations', 'top_k', 'controller_steps', 'controller_batch', 'reward_images', 'look_every'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
         growths = (0,) + self.grow_after + (self.iterations,)
         if list(growths) != sorted(set(growths)):
             raise ValueError(f'growth after iterations {self.grow_after} of {self.iterations}: expected increasing numbers between 1 and {self.iterations - 1}')
 
-# %% ../nbs/16_search.ipynb #f92b2216
+# %% ../nbs/16_search.ipynb #82c26dd9
 class Search:
     "The AutoGAN search: shared GAN, controller, growth and dynamic reset (algorithm 1 of the paper)."
     def __init__(self,
@@ -64,8 +66,9 @@ class Search:
         gan: GANConfig = GANConfig(g_width=128, d_width=64), # the shared GAN (the paper's search widths)
         seed: int = 0, # of everything random
         make_policy=None, # (schema, rng) to a policy; None: the one that `config.policy` names
+        engine: Engine = Engine(), # how the GAN's steps are computed (notebook 57)
     ):
-        self.data, self.score_fn, self.config, self.gan_config, self.seed = data, score_fn, config, gan, seed
+        self.data, self.score_fn, self.config, self.gan_config, self.seed, self.engine = data, score_fn, config, gan, seed, engine
         self.n_cells = check_size(data.size, gan.bottom)
         if len(config.grow_after) != self.n_cells - 1:
             raise ValueError(f'{data.size} pixels need {self.n_cells} cells and so {self.n_cells - 1} growths, grow_after is {config.grow_after}')
@@ -90,14 +93,14 @@ def _seeded(make, seed):
         torch.manual_seed(seed)
         return make()
 
-# %% ../nbs/16_search.ipynb #f52f4a52
+# %% ../nbs/16_search.ipynb #80f9b3b7
 @patch
 def new_gan(self: Search):
     "A fresh shared GAN; another one after each reset."
     cfg, c = self.gan_config, self.data.channels
     make = lambda: (SharedGenerator(self.n_cells, cfg.g_width, cfg.latent_dim, cfg.bottom, c), Discriminator(self.n_cells, cfg.d_width, c, cfg.bottom))
     G, D = _seeded(make, 1000 * self.seed + self.resets)
-    return GANTrainer(G.to(self.data.device), D.to(self.data.device), cfg, self.z_rng)
+    return engage(GANTrainer(G.to(self.data.device), D.to(self.data.device), cfg, self.z_rng), self.engine)
 
 @patch
 def reinforce_policy(self: Search, schema, rng):
@@ -121,7 +124,7 @@ def new_stream(self: Search):
     "Real batches of the current size."
     return self.data.batches(self.gan_config.d_batch, self.size, self.rng)
 
-# %% ../nbs/16_search.ipynb #7d746e22
+# %% ../nbs/16_search.ipynb #17e39c25
 @patch
 def train_shared(self: Search,
     tick=lambda: None, # called after every cycle, for a progress bar
@@ -130,10 +133,12 @@ def train_shared(self: Search,
     cfg, losses = self.gan_config, []
     archs = iter(self.policy.sample(self.cycles * (cfg.n_critic + 1)).archs)
     generate = lambda z: self.trainer.G(z, next(archs))
-    for _ in range(self.cycles):
+    for step in range(1, self.cycles + 1):
         losses.append(torch.stack(self.trainer.cycle(self.stream, generate)))
-        collapsed = self.detector.push(*losses[-1].tolist())
         tick()
+        if step % self.config.look_every and step < self.cycles: continue
+        unseen = torch.stack(losses[-(step % self.config.look_every or self.config.look_every):])
+        collapsed = any([self.detector.push(*pair) for pair in unseen.tolist()])
         if collapsed: break
     self.measured = {}
     d_loss, g_loss = torch.stack(losses).mean(0).tolist()
@@ -146,7 +151,17 @@ def cycles(self: Search) -> int:
     d_steps = round(self.config.epochs * -(-len(self.data) // cfg.d_batch))
     return max(1, round(d_steps / cfg.n_critic))
 
-# %% ../nbs/16_search.ipynb #8ad73ffc
+# %% ../nbs/16_search.ipynb #30b4298b
+@patch
+def images(self: Search,
+    arch, # an `Architecture`
+    z: torch.Tensor, # (n, latent_dim)
+) -> torch.Tensor: # (n, c, s, s) in [-1, 1]
+    "What the shared generator makes of latents through one architecture, in batches that suit the device."
+    with self.trainer.autocast():
+        return generate_images(partial(self.trainer.G, arch=arch), z, 250 if z.device.type == 'cpu' else 1000).float()
+
+# %% ../nbs/16_search.ipynb #d2b8b108
 @patch
 def rewards(self: Search,
     archs: list, # architectures
@@ -155,7 +170,7 @@ def rewards(self: Search,
     if not self.measured: self.reward_z = self.trainer.latents(self.config.reward_images)
     for arch in archs:
         if arch not in self.measured:
-            self.measured[arch] = float(self.score_fn(generate_images(partial(self.trainer.G, arch=arch), self.reward_z)))
+            self.measured[arch] = float(self.score_fn(self.images(arch, self.reward_z)))
     return [self.measured[arch] for arch in archs]
 
 # %% ../nbs/16_search.ipynb #a5b9ad55
@@ -173,14 +188,14 @@ def train_controller(self: Search,
     mean = lambda key: sum(row[key] for row in rows) / len(rows)
     return dict(reward=mean('reward'), entropy=mean('entropy'), best=str(best), best_reward=self.measured[best])
 
-# %% ../nbs/16_search.ipynb #75304a62
+# %% ../nbs/16_search.ipynb #8622d123
 @patch
 def rank(self: Search) -> list: # of K `Beam`s, best first
     "The best K of M different candidates of the policy, by reward with the shared weights."
     if self.done: self.measured = {}
     candidates = self.policy.propose_unique(self.config.candidates)
     beams = top_k(candidates, self.rewards(candidates.archs), self.config.top_k)
-    self.gallery[beams[0].arch.size(self.gan_config.bottom)] = generate_images(partial(self.trainer.G, arch=beams[0].arch), self.reward_z[:64])
+    self.gallery[beams[0].arch.size(self.gan_config.bottom)] = self.images(beams[0].arch, self.reward_z[:64])
     return beams
 
 @patch

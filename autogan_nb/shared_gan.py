@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['ConvBlock', 'Cell', 'run_cells', 'ToImage', 'SharedGenerator']
 
-# %% ../nbs/10_shared_gan.ipynb #4fb306be
+# %% ../nbs/10_shared_gan.ipynb #8369c17c
 import torch
 import torch.nn.functional as F
 from torch import nn
-from .layers import enlarge_conv, enlarge_conv1x1, normalize, xavier_init_
+from .layers import as_maps, conv3x3, enlarge_conv, enlarge_conv1x1, normalize, xavier_init_
 from .search_space import Architecture, all_cells
 
-# %% ../nbs/10_shared_gan.ipynb #eda6c90e
+# %% ../nbs/10_shared_gan.ipynb #f32f8fc9
 class ConvBlock(nn.Module):
     "One 3x3 convolution of a cell with all the norms and enlargements that it may be asked for."
     def __init__(self,
@@ -29,18 +29,18 @@ class ConvBlock(nn.Module):
         self.deconv = nn.ConvTranspose2d(width, width, 2, stride=2) if deconv else None
 
     def forward(self, x, norm, up=None):
-        if self.order == 'pre': return self.convolve(F.relu(normalize(x, norm, self.bn)), up)
-        return F.relu(normalize(self.convolve(x, up), norm, self.bn))
+        if self.order == 'pre': return self.convolve(F.relu(normalize(x, norm, self.bn), inplace=norm == 'batch'), up)
+        return F.relu(normalize(self.convolve(x, up), norm, self.bn), inplace=norm != 'instance')
 
     def convolve(self, x, up):
-        return self.conv(x) if up is None else enlarge_conv(x, self.conv, up, self.deconv)
+        return conv3x3(x, self.conv) if up is None else enlarge_conv(x, self.conv, up, self.deconv)
 
 # %% ../nbs/10_shared_gan.ipynb #c1b10f2b
 def _doublings(width, n):
     "Transposed convolutions that double the size n times."
     return nn.Sequential(*[nn.ConvTranspose2d(width, width, 2, stride=2) for _ in range(n)])
 
-# %% ../nbs/10_shared_gan.ipynb #426b7254
+# %% ../nbs/10_shared_gan.ipynb #5b86e251
 class Cell(nn.Module):
     "One cell with the weights of all the choices that it may be asked for (section 3.1)."
     def __init__(self,
@@ -64,9 +64,17 @@ class Cell(nn.Module):
         self.add_module(name, nn.Conv2d(width, width, 1))
         if any(c.up == 'deconv' for c in choices): self.add_module(f'{name}_deconv', _doublings(width, doublings))
 
-    def path(self, name, x, up, doublings):
+    def convolve(self, x, block, conv, norm, up=None):
+        "The `first` or the `second` block."
+        return getattr(self, block)[conv](x, norm, up)
+
+    def path(self, x, name, up, doublings):
         "A shortcut or skip connection: enlarge, convolve 1x1."
         return enlarge_conv1x1(x, getattr(self, name), up, doublings, getattr(self, f'{name}_deconv', None))
+
+    def run(self, part, x, *choice):
+        "One part of the cell: `convolve` or `path`."
+        return getattr(self, part)(x, *choice)
 
     def forward(self,
         x: torch.Tensor, # (n, width, s, s) the previous cell's output
@@ -74,11 +82,11 @@ class Cell(nn.Module):
         choice, # the `CellArch` to run
     ) -> tuple: # (output, h), both (n, width, 2s, 2s)
         "Run one choice; returns the cell's output and its skip output h."
-        h = self.first[choice.conv](x, choice.norm, choice.up)
+        h = self.run('convolve', x, 'first', choice.conv, choice.norm, choice.up)
         for i, (taken, skip) in enumerate(zip(choice.skips, earlier)):
-            if taken: h = h + self.path(f'skip{i}', skip, choice.up, len(earlier) - i)
-        out = self.second[choice.conv](h, choice.norm)
-        return (out + self.path('shortcut', x, choice.up, 1) if choice.shortcut else out), h
+            if taken: h = h + self.run('path', skip, f'skip{i}', choice.up, len(earlier) - i)
+        out = self.run('convolve', h, 'second', choice.conv, choice.norm)
+        return (out + self.run('path', x, 'shortcut', choice.up, 1) if choice.shortcut else out), h
 
 # %% ../nbs/10_shared_gan.ipynb #d49951e7
 def run_cells(
@@ -93,7 +101,7 @@ def run_cells(
         earlier.append(h)
     return x
 
-# %% ../nbs/10_shared_gan.ipynb #b3e6c4bf
+# %% ../nbs/10_shared_gan.ipynb #66a5aa68
 class ToImage(nn.Sequential):
     "The last layers: batch norm, ReLU, 3x3 convolution, tanh."
     def __init__(self,
@@ -101,9 +109,9 @@ class ToImage(nn.Sequential):
         channels: int, # 3 for colour, 1 for grayscale
         running: bool = False, # running statistics in batch norm, see `ConvBlock`
     ):
-        super().__init__(nn.BatchNorm2d(width, track_running_stats=running), nn.ReLU(), nn.Conv2d(width, channels, 3, padding=1), nn.Tanh())
+        super().__init__(nn.BatchNorm2d(width, track_running_stats=running), nn.ReLU(inplace=True), nn.Conv2d(width, channels, 3, padding=1), nn.Tanh())
 
-# %% ../nbs/10_shared_gan.ipynb #0cdbd27b
+# %% ../nbs/10_shared_gan.ipynb #d291ba3c
 class SharedGenerator(nn.Module):
     "All generators of the search space with one set of weights: `G(z, arch)`."
     def __init__(self,
@@ -128,4 +136,4 @@ class SharedGenerator(nn.Module):
         arch = Architecture.parse(arch)
         if not 1 <= len(arch) <= len(self.cells):
             raise ValueError(f'an architecture of {len(arch)} cells, this generator has weights for 1 to {len(self.cells)}')
-        return self.to_image(run_cells(self.linear(z).view(-1, self.width, self.bottom, self.bottom), self.cells, arch))
+        return self.to_image(run_cells(as_maps(self.linear(z), self.bottom), self.cells, arch))
