@@ -34,7 +34,7 @@ class TrainConfig:
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
         if self.splits > self.eval_images: raise ValueError(f'{self.splits} splits of {self.eval_images} images, expected at least one image in each')
 
-# %% ../nbs/17_derive.ipynb #bf2c1a07
+# %% ../nbs/17_derive.ipynb #1e398067
 class Recipe(NamedTuple):
     "How to train from scratch, whatever the architecture."
     gan: GANConfig     # widths, batches, rates, loss

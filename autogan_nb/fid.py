@@ -12,7 +12,7 @@ import torch
 from pathlib import Path
 from fastcore.basics import patch
 
-# %% ../nbs/08_fid.ipynb #b622a862
+# %% ../nbs/08_fid.ipynb #aa7101eb
 class Moments:
     "Count, mean and scatter of feature vectors, gathered batch by batch in float64."
     def __init__(self,
@@ -20,11 +20,17 @@ class Moments:
         mean=None,    # (d,) float64
         scatter=None, # (d, d) float64, the sum of (x - mean)(x - mean)^T
     ):
-        self.n, self.mean, self.scatter = n, mean, scatter
+        self.n, self.mean, self.folded, self.rows = n, mean, scatter, ()  # the scatter is `folded` + the rows' R^T R
+
+    @property
+    def scatter(self): # (d, d) float64, or None
+        if not self.rows: return self.folded
+        rows = torch.cat(self.rows)
+        return rows.T @ rows if self.folded is None else self.folded + rows.T @ rows
 
     def __repr__(self): return f'Moments(n={self.n}, dims={None if self.mean is None else len(self.mean)})'
 
-# %% ../nbs/08_fid.ipynb #b97c1a31
+# %% ../nbs/08_fid.ipynb #46144f72
 @patch
 def merge(self: Moments,
     other: Moments, # statistics of other images; not changed
@@ -33,16 +39,23 @@ def merge(self: Moments,
     if self.n is None or other.n is None:
         raise ValueError("statistics of an unknown number of images can be compared, but not merged or updated")
     if not other.n: return self
-    if not self.n: self.n, self.mean, self.scatter = other.n, other.mean, other.scatter; return self
-    if len(self.mean) != len(other.mean):
-        raise ValueError(f"features of {len(other.mean)} dims can't join statistics of {len(self.mean)} dims")
-    n, delta = self.n + other.n, other.mean.to(self.mean.device) - self.mean
-    self.scatter = self.scatter + other.scatter.to(delta.device) + torch.outer(delta, delta) * (self.n * other.n / n)
-    self.mean = self.mean + delta * (other.n / n)
-    self.n = n
+    if not self.n: self.n, self.mean, self.folded, self.rows = other.n, other.mean, other.folded, other.rows
+    else: self._join(other)
+    if self.rows and sum(map(len, self.rows)) >= len(self.mean): self.folded, self.rows = self.scatter, ()
     return self
 
-# %% ../nbs/08_fid.ipynb #d6263781
+
+@patch
+def _join(self: Moments, other: Moments):
+    if len(self.mean) != len(other.mean):
+        raise ValueError(f"features of {len(other.mean)} dims can't join statistics of {len(self.mean)} dims")
+    n, here = self.n + other.n, self.mean.device
+    delta, moved = other.mean.to(here) - self.mean, None if other.folded is None else other.folded.to(here)
+    self.rows += (*(rows.to(here) for rows in other.rows), delta[None] * (self.n * other.n / n)**.5)
+    if moved is not None: self.folded = moved if self.folded is None else self.folded + moved
+    self.n, self.mean = n, self.mean + delta * (other.n / n)
+
+# %% ../nbs/08_fid.ipynb #c73c10bd
 def _feature_table(features) -> torch.Tensor:
     "`features` as a float64 tensor (n, d); `ValueError` for another shape or for NaN and infinity."
     table = torch.as_tensor(features).detach().double()
@@ -59,8 +72,9 @@ def update(self: Moments,
 ) -> Moments: # itself
     "Add a batch of feature vectors; `ValueError` for another shape or for NaN and infinity."
     features = _feature_table(features)
-    mean = features.mean(0)
-    return self.merge(Moments(len(features), mean, (features - mean).T @ (features - mean)))
+    batch = Moments(len(features), features.mean(0))
+    batch.rows = (features - batch.mean,)
+    return self.merge(batch)
 
 # %% ../nbs/08_fid.ipynb #5d188d8b
 @patch(as_prop=True)
@@ -94,7 +108,32 @@ def frechet_distance(
     distance = (mu1 - mu2.to(mu1.device)).square().sum() + cov1.trace() + cov2.trace().to(cross.device) - 2 * cross
     return max(distance.item(), 0.0)
 
-# %% ../nbs/08_fid.ipynb #0bcbfb52
+# %% ../nbs/08_fid.ipynb #fd77a859
+@patch(as_prop=True)
+def root(self: Moments) -> torch.Tensor: # (k, d) float64
+    "Rows R with cov = R^T R as long as they are fewer than the dims, None after that; `ValueError` for fewer than 2 images."
+    if self.folded is not None: return None
+    if self.n < 2: raise ValueError(f"a covariance needs at least 2 images, got {self.n}")
+    return torch.cat(self.rows) / (self.n - 1)**.5
+
+
+@patch
+def distance(self: Moments,
+    other: Moments, # statistics of other images
+) -> float: # squared distance, never negative
+    "Squared Fréchet distance by the smallest of the three problems; `ValueError` if the dims differ or a side has fewer than 2 images."
+    few, many = (self, other) if self.root is not None else (other, self)
+    if few.root is None or few.mean.shape != many.mean.shape: return frechet_distance(few.mean, few.cov, many.mean, many.cov)
+    rows, here = few.root, few.mean.device
+    if many.root is None:
+        cov = many.cov.to(here)
+        cross, spread = torch.linalg.eigvalsh(rows @ cov @ rows.T).clamp(min=0).sqrt().sum(), cov.trace()
+    else:
+        others = many.root.to(here)
+        cross, spread = torch.linalg.svdvals(rows @ others.T).sum(), others.square().sum()
+    return max(((few.mean - many.mean.to(here)).square().sum() + rows.square().sum() + spread - 2 * cross).item(), 0.0)
+
+# %% ../nbs/08_fid.ipynb #964ec460
 def fid(
     real, # (n, d) features of real images, or their `Moments`
     fake, # (n, d) features of generated images, or their `Moments`
@@ -105,7 +144,7 @@ def fid(
         if s.n is not None and s.n <= len(s.mean):
             warnings.warn(f"FID of {s.n} images with {len(s.mean)} dims is unreliable: use more images than dims, better 10 times more",
                           stacklevel=2)
-    return frechet_distance(real.mean, real.cov, fake.mean, fake.cov)
+    return real.distance(fake)
 
 # %% ../nbs/08_fid.ipynb #c4e368e6
 @patch
@@ -146,7 +185,7 @@ def load(cls: Moments,
     n = int(found['n']) if 'n' in found else None
     return cls(n, mu, sigma if n is None else sigma * (n - 1))
 
-# %% ../nbs/08_fid.ipynb #bc41ea4c
+# %% ../nbs/08_fid.ipynb #53ef4173
 @patch
 def state_dict(self: Moments) -> dict: # n, mean, scatter
     "The statistics as a dict of plain values, for a checkpoint."
@@ -158,4 +197,4 @@ def load_state_dict(self: Moments,
     state: dict, # what `state_dict` gave
 ):
     "Continue from a saved state."
-    self.n, self.mean, self.scatter = state['n'], state['mean'], state['scatter']
+    self.n, self.mean, self.folded, self.rows = state['n'], state['mean'], state['scatter'], ()

@@ -4,20 +4,22 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'FeatureFile', 'ScoreStream', 'Tally', 'Scores', 'score_table', 'holds_statistics', 'Ruler', 'real_scores',
-           'drawn_images', 'evaluate']
+           'drawn_images', 'evaluate', 'by_torch_fidelity', 'by_ruler', 'cloudy', 'compare_speed']
 
-# %% ../nbs/52_metrics.ipynb #cb0c4edb
-import re, tempfile, warnings
+# %% ../nbs/52_metrics.ipynb #6a8a6bd1
+import json, os, re, tempfile, time, warnings
 import numpy as np
 import torch
 import torch.nn.functional as F
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fastcore.basics import patch
+from importlib.metadata import version
 from pathlib import Path
-from .core import cache_folder, progress, to_float
+from .core import cache_folder, make_rng, progress, to_float, to_uint8, write_atomic
+from .data import ImageData
 from .distances import kid, precision_recall, radii
-from .features import Features, extract
-from .fid import Moments, frechet_distance
+from .features import Features, _untrained_inception, extract, fit, inception_extractor
+from .fid import Moments
 from .inception_score import Score, entropy, inception_score_from_logits
 
 # %% ../nbs/52_metrics.ipynb #0030d97a
@@ -345,12 +347,12 @@ def _source(self: Ruler, images, n):
     if n is None: raise ValueError('say how many images will come (n=...): they are dealt out to the splits before they are seen')
     return images, n, None
 
-# %% ../nbs/52_metrics.ipynb #3a064506
+# %% ../nbs/52_metrics.ipynb #007e05bb
 @patch
 def _compare(self: Ruler, fake: Tally, real: Tally) -> dict:
     "The figures that need a reference, and their settings."
     found = {}
-    if 'fid' in self.metrics: found['fid'] = frechet_distance(fake.moments.mean, fake.moments.cov, real.moments.mean, real.moments.cov)
+    if 'fid' in self.metrics: found['fid'] = fake.moments.distance(real.moments)
     if 'kid' in self.metrics:
         subsets, subset_size = self.kid[0], min(self.kid[1], len(fake.features), len(real.features))
         found['kid'], found['kid_deviation'] = kid(fake.features, real.features, subsets, subset_size)
@@ -440,3 +442,88 @@ def evaluate(
 ) -> Scores:
     "Measure n images of a generator."
     return ruler.measure(drawn_images(generator, n, seed, ruler.step), n, seed=seed, ema=ema)
+
+# %% ../nbs/52_metrics.ipynb #28217e24
+_THEIR_NAMES = {'inception_score_mean': 'score', 'inception_score_std': 'deviation', 'frechet_inception_distance': 'fid', 'kernel_inception_distance_mean': 'kid',
+                'kernel_inception_distance_std': 'kid_deviation', 'precision': 'precision', 'recall': 'recall'}
+
+
+class _Pictures(torch.utils.data.Dataset):
+    "Images as torch-fidelity wants them."
+    def __init__(self, images): self.images = images
+    def __len__(self): return len(self.images)
+    def __getitem__(self, i): return self.images[i]
+
+
+def by_torch_fidelity(
+    fakes,       # (n, 3, h, w) uint8
+    reals,       # (m, 3, h, w) uint8
+    weights,     # path of Inception's
+    metrics,     # names from `METRICS`
+    subset_size, # of KID
+) -> dict: # the figures by our names
+    "Everything as torch-fidelity does it, on the CPU and in one process."
+    from torch_fidelity import calculate_metrics
+    wanted = dict(isc='score' in metrics, fid='fid' in metrics, kid='kid' in metrics, prc='pr' in metrics)
+    found = calculate_metrics(input1=_Pictures(fakes), input2=_Pictures(reals), **wanted, kid_subset_size=subset_size, cuda=False, verbose=False,
+                              feature_extractor='inception-v3-compat', feature_extractor_weights_path=str(weights), save_cpu_ram=True)
+    return {ours: found[theirs] for theirs, ours in _THEIR_NAMES.items() if theirs in found}
+
+
+def by_ruler(
+    fakes,       # (n, 3, h, w) uint8
+    reals,       # (m, 3, h, w) uint8
+    weights,     # path of Inception's
+    metrics,     # names from `METRICS`
+    subset_size, # of KID
+) -> dict: # the figures and their protocol, as in `Scores`
+    "The same with a `Ruler`."
+    ruler = Ruler(inception_extractor(weights), ImageData(reals, name='clouds'), metrics=metrics, kid=(100, subset_size))
+    return asdict(ruler.measure(ImageData(fakes)))
+
+
+def cloudy(
+    n,        # images
+    darkest,  # brightness of the first, about -2 to 2
+    lightest, # of the last
+    rng,      # torch.Generator
+) -> torch.Tensor: # (n, 3, 32, 32) uint8
+    "Colour clouds, each a little lighter than the one before."
+    grains, light = torch.randn(n, 3, 4, 4, generator=rng), torch.linspace(darkest, lightest, n)[:, None, None, None]
+    return to_uint8(fit(grains + light, 32, 3).tanh())
+
+# %% ../nbs/52_metrics.ipynb #7356c2e8
+def _seconds(run, *args):
+    "Seconds by the clock and of the CPU, and what came out."
+    clock, cpu = time.perf_counter(), time.process_time()
+    result = run(*args)
+    return [round(time.perf_counter() - clock, 3), round(time.process_time() - cpu, 3)], result
+
+
+def _speed_row(ways, *args) -> dict:
+    "One comparison: [clock, CPU] seconds of both ways and of the second again, and by how much the figures differ."
+    (theirs, expected), (ours, found), (again, _) = (_seconds(way, *args) for way in (*ways, ways[1]))
+    return dict(theirs=theirs, ours=ours, again=again, difference=max(abs(found[name] / value - 1) for name, value in expected.items()))
+
+
+def compare_speed(
+    out,        # JSON file to write; complete after each round
+    n=100,      # generated images, and as many real ones
+    rounds=3,   # each with new images
+    ways=(by_torch_fidelity, by_ruler), # called with images, weights, metrics and the size of KID's subsets
+) -> list: # of rows
+    "Time both ways with random Inception weights, in turns; the file tells versions and threads too."
+    rng, rows, home = make_rng(0), [], os.environ.get('AUTOGAN_CACHE')
+    about = dict(images=n, threads=torch.get_num_threads(), cpus=os.cpu_count(), torch=torch.__version__, torch_fidelity=version('torch-fidelity'))
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        os.environ['AUTOGAN_CACHE'] = folder  # nothing is known here
+        try:
+            torch.save(_untrained_inception(seed=3).state_dict(), weights := f'{folder}/weights.pth')
+            for _ in range(rounds):
+                for metrics in (('score', 'fid'), METRICS):
+                    images = cloudy(n, -1, 2, rng), cloudy(n, -2, 1, rng)
+                    rows.append(dict(metrics=metrics) | _speed_row(ways, *images, weights, metrics, n // 2))
+                    write_atomic(out, json.dumps(about | dict(rows=rows), indent=1))
+        finally: os.environ.pop('AUTOGAN_CACHE') if home is None else os.environ.update(AUTOGAN_CACHE=home)
+    return rows

@@ -175,6 +175,9 @@ MISTAKES = [
     ('autogan_sample nowhere', 'nowhere'),
     ('autogan_sample digits --arch A', '--arch'),
     ('autogan_export digits digits.exe', 'digits.exe'),
+    ('autogan_search --regions graphs --device cpu', 'graphs'),
+    ('autogan_train A --precision fp16', 'fp16'),
+    ('autogan_bench --preset digit', 'digit'),
     ('autogan_eval broken/text.png', 'text.png'),
     ('autogan_eval empty --extractor digits', 'empty'),
     ('autogan_eval digits --metrics psnr', "'psnr'"),
@@ -204,7 +207,7 @@ def test_a_run_is_not_overwritten(finished):
     assert {p: p.stat().st_mtime_ns for p in path.rglob('*')} == before
 
 
-@pytest.mark.parametrize('command', ['autogan_search', 'autogan_train', 'autogan_eval', 'autogan_sample', 'autogan_export'])
+@pytest.mark.parametrize('command', ['autogan_search', 'autogan_train', 'autogan_eval', 'autogan_sample', 'autogan_export', 'autogan_bench'])
 def test_help(command, tmp_path):
     code, out, _ = run(tmp_path, command, '--help')
-    assert code == 0 and 'usage:' in out and '--arch' in out + '--arch' * (command == 'autogan_search')
+    assert code == 0 and f'usage: {command}' in out and ('--arch' in out or command in ('autogan_search', 'autogan_bench'))
