@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PRESETS', 'OPTIONS', 'PRETRAINED', 'Preset', 'configure', 'preset_from', 'prepare', 'Job', 'new_run', 'run_search',
-           'side_by_side', 'train_group', 'run_trainings', 'finish', 'plain_errors', 'from_shell', 'command',
-           'search_job', 'autogan_search', 'train_job', 'find_arch', 'autogan_train', 'find_generator', 'autogan_eval',
-           'write_samples', 'autogan_sample', 'autogan_export', 'autogan_bench']
+           'at_a_time', 'side_by_side', 'train_group', 'run_trainings', 'finish', 'plain_errors', 'from_shell',
+           'command', 'search_job', 'autogan_search', 'train_job', 'find_arch', 'autogan_train', 'find_generator',
+           'autogan_eval', 'write_samples', 'autogan_sample', 'autogan_export', 'autogan_bench']
 
 # %% ../nbs/18_cli.ipynb #53705d79
 import json, re, sys, time, torch, warnings
@@ -208,24 +208,30 @@ def _log_search(job, record):
     job.run.log(kind='search', **record)
     job.run.scalars(record['iteration'], **{f'search/{k}': record[k] for k in ('reward', 'best_reward', 'entropy', 'd_loss', 'g_loss', 'resets')})
 
-# %% ../nbs/18_cli.ipynb #2b86ae26
+# %% ../nbs/18_cli.ipynb #560e15e2
+def at_a_time(
+    n: int, # tasks
+    device: torch.device, # where they compute
+) -> int: # how many of them are worth running together
+    "On a CPU one for each core, elsewhere one."
+    return min(n, torch.get_num_threads()) if device.type == 'cpu' else 1
+
 @contextmanager
 def side_by_side(
     n: int, # tasks
     device: torch.device, # where they compute
-): # a function like `map`, and how many tasks it runs at a time
-    "On a CPU run up to n tasks at a time, the cores divided among them; elsewhere one by one."
-    cores = torch.get_num_threads()
-    at_a_time = min(n, cores) if device.type == 'cpu' else 1
-    if at_a_time <= 1: yield map, 1; return
-    pool = ThreadPoolExecutor(at_a_time)
-    torch.set_num_threads(cores // at_a_time)
-    try: yield pool.map, at_a_time
+): # a function like `map`
+    "Run `at_a_time` tasks together, the cores divided among them."
+    cores, together = torch.get_num_threads(), at_a_time(n, device)
+    if together <= 1: yield map; return
+    pool = ThreadPoolExecutor(together)
+    torch.set_num_threads(cores // together)
+    try: yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(cores)
 
-# %% ../nbs/18_cli.ipynb #c8206e77
+# %% ../nbs/18_cli.ipynb #0a91e05f
 def train_group(
     job: Job, # settings, data and saved state
     named: dict, # name to `Architecture`
@@ -235,7 +241,7 @@ def train_group(
     trainings = {name: FinalTraining(arch, job.data, p.final_gan, p.train, job.seed, p.engine) for name, arch in named.items()}
     for name in trainings.keys() & saved.keys(): trainings[name].load_state_dict(saved[name])
     every, who = max(1, p.train.steps // 20), next(iter(named)) if len(named) == 1 else f'{len(named)} contenders'
-    with progress(total=p.train.steps * len(named), desc=f'train {who}', quiet=job.quiet) as bar, side_by_side(len(named), job.device) as (work, _):
+    with progress(total=p.train.steps * len(named), desc=f'train {who}', quiet=job.quiet) as bar, side_by_side(len(named), job.device) as work:
         lock = Lock()
         def tick():
             with lock: bar.update()
@@ -285,16 +291,16 @@ def _keep(job, name, training):
     save_discriminator(job.path('discriminators', f'{file}.safetensors'), training.discriminator, **facts | dict(steps=training.trainer.steps))
     return asdict(scores)
 
-# %% ../nbs/18_cli.ipynb #2e7aa06d
+# %% ../nbs/18_cli.ipynb #b7bcc67b
 def run_trainings(
     job: Job, # settings, data and saved state
     named: dict, # name to `Architecture`
 ) -> dict: # name to `Scores`
     "Train and measure all contenders that have no scores yet."
     missing = {name: arch for name, arch in named.items() if name not in job.state.get('scores', {})}
-    with side_by_side(len(missing), job.device) as (_, at_a_time): groups = [missing] if at_a_time > 1 else [{name: arch} for name, arch in missing.items()]
-    for group in groups:
-        trained = train_group(job, group) if group else {}
+    together = at_a_time(len(missing), job.device) > 1
+    for group in [missing] if together else [{name: arch} for name, arch in missing.items()]:
+        trained = train_group(job, group)
         scores = {name: _keep(job, name, training) for name, training in trained.items()}
         for name in scores: job.run.log(kind='scores', name=name, arch=str(named[name]), **scores[name])
         job.save(scores=job.state.get('scores', {}) | scores, trainings=None)

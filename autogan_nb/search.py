@@ -124,21 +124,21 @@ def new_stream(self: Search):
     "Real batches of the current size."
     return self.data.batches(self.gan_config.d_batch, self.size, self.rng)
 
-# %% ../nbs/16_search.ipynb #17e39c25
+# %% ../nbs/16_search.ipynb #b3a28e52
 @patch
 def train_shared(self: Search,
     tick=lambda: None, # called after every cycle, for a progress bar
 ) -> dict: # mean losses; `collapsed`
     "One iteration's training of the shared GAN, ended early by a collapse."
-    cfg, losses = self.gan_config, []
+    cfg, losses, seen = self.gan_config, [], 0
     archs = iter(self.policy.sample(self.cycles * (cfg.n_critic + 1)).archs)
     generate = lambda z: self.trainer.G(z, next(archs))
     for step in range(1, self.cycles + 1):
         losses.append(torch.stack(self.trainer.cycle(self.stream, generate)))
         tick()
         if step % self.config.look_every and step < self.cycles: continue
-        unseen = torch.stack(losses[-(step % self.config.look_every or self.config.look_every):])
-        collapsed = any([self.detector.push(*pair) for pair in unseen.tolist()])
+        collapsed = any([self.detector.push(*pair) for pair in torch.stack(losses[seen:]).tolist()])     # a list: every loss is pushed
+        seen = step
         if collapsed: break
     self.measured = {}
     d_loss, g_loss = torch.stack(losses).mean(0).tolist()
