@@ -7,13 +7,14 @@ __all__ = ['make_rng', 'seed_everything', 'pick_device', 'to_float', 'to_uint8',
            'cache_folder', 'save_png', 'RunFolder', 'save_weights', 'load_weights', 'load_into', 'hub_file', 'from_hub',
            'progress', 'keep_memory']
 
-# %% ../nbs/00_core.ipynb #43cd369a
+# %% ../nbs/00_core.ipynb #fa05feb7
 import ctypes, io, json, math, os, pickle, platform, random, sys, warnings, zipfile
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from . import __version__
@@ -113,7 +114,7 @@ def show_images(
         row, col = divmod(i, cols)
         ax.text(col*(w + pad) + (w - 1)/2, row*(h + head + pad) + head - .5, str(title), ha='center', va='bottom', fontsize=9)
 
-# %% ../nbs/00_core.ipynb #4e163e03
+# %% ../nbs/00_core.ipynb #a08d057b
 def write_atomic(
     path, # the file to write or replace; missing folders are made
     data, # bytes or text
@@ -129,6 +130,14 @@ def write_atomic(
             os.fsync(f.fileno())
         os.replace(temp, path)
     finally: temp.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+def _sync_folder(folder):
+    "Put the names in a folder on disk, so that a renamed file survives a power cut; Windows cannot and need not."
+    if os.name == 'nt': return
+    opened = os.open(folder, os.O_RDONLY)
+    try: os.fsync(opened)
+    finally: os.close(opened)
 
 # %% ../nbs/00_core.ipynb #35e13ce4
 def cache_folder(
@@ -171,51 +180,93 @@ def _revive(obj):
     if isinstance(obj, list): return [_revive(o) for o in obj]
     return _words.get(obj, obj) if isinstance(obj, str) else obj
 
-# %% ../nbs/00_core.ipynb #2c6f9655
+# %% ../nbs/00_core.ipynb #0e70e296
 class RunFolder:
     "One run in one folder: settings, log, TensorBoard scalars, checkpoints and results."
     def __init__(self, path, config: dict, versions: dict):
         self.path, self.config, self.versions = Path(path), config, versions
-        self._log_file, self._board, self._next_step, self._resumed = None, None, 0, False
+        self._log_file, self._board, self._next_step, self._resumed, self._lock = None, None, 0, False, None
 
     @classmethod
     def create(cls,
         path, # the folder; made if it isn't there
         config: dict, # settings: numbers, text, lists, dicts, dataclasses
     ):
-        "Start a run in `path` with its settings. FileExistsError if there is a run already."
+        "Start a run in `path` with its settings, for this process. FileExistsError if there is a run already."
         path = Path(path)
         if (path/'config.json').exists():
             raise FileExistsError(f'{path} already holds a run: continue it with RunFolder.open, or choose another folder')
         versions = dict(autogan_nb=__version__, torch=torch.__version__, python=platform.python_version(), platform=platform.platform())
-        write_atomic(path/'config.json', json.dumps(dict(config=_plain(config), versions=versions), indent=2, allow_nan=False))
-        return cls.open(path)
+        run = cls(path, _revive(_plain(config)), versions)
+        path.mkdir(parents=True, exist_ok=True)
+        run.claim().write_json('config.json', dict(config=config, versions=versions))
+        return run
 
     @classmethod
     def open(cls,
         path, # the folder of a run
     ):
-        "The run in `path`. FileNotFoundError if there is none."
+        "The run in `path`. FileNotFoundError if there is none, ValueError if its settings cannot be read."
         path = Path(path)
         if not (path/'config.json').exists(): raise FileNotFoundError(f'{path} holds no run: there is no config.json in it')
-        return cls(path, **_revive(json.loads((path/'config.json').read_text())))
+        try: found = _revive(json.loads((path/'config.json').read_text()))
+        except (ValueError, RecursionError): found = None
+        if not isinstance(found, dict) or not all(isinstance(found.get(part), dict) for part in ('config', 'versions')):
+            raise ValueError(f"{path/'config.json'} does not hold the settings of a run: expected JSON with config and versions")
+        return cls(path, found['config'], found['versions'])
 
     def __repr__(self): return f'{type(self).__name__}({str(self.path)!r})'
 
-# %% ../nbs/00_core.ipynb #92983168
+# %% ../nbs/00_core.ipynb #bb20f88e
+@patch
+def write_json(self: RunFolder,
+    name: str, # file name, e.g. 'architectures.json'
+    obj, # numbers, text, lists, dicts, tensors, dataclasses
+):
+    "Write `obj` as a JSON file in the folder, atomically."
+    write_atomic(self.path/name, json.dumps(_plain(obj), indent=2, allow_nan=False) + '\n')
+
+@patch
+def read_json(self: RunFolder,
+    name: str, # file name
+):
+    "What `write_json` wrote; tuples come back as lists."
+    return _revive(json.loads((self.path/name).read_text()))
+
+# %% ../nbs/00_core.ipynb #97ffe16c
+@patch
+def claim(self: RunFolder) -> RunFolder: # itself
+    "Have the run for this process until `close` or the process's end. BlockingIOError if another live process has it."
+    lock, owner = FileLock(self.path/'lock'), self.path/'process.json'
+    try: self._lock or lock.acquire(timeout=0)
+    except Timeout:
+        number = self.read_json(owner.name)['process'] if owner.exists() else 'that has just begun'
+        if number == os.getpid(): return self                              # another object of this process has it
+        raise BlockingIOError(f'{self.path} is in use by process {number}: wait until it ends, or choose another folder') from None
+    self._lock = self._lock or lock
+    self.write_json(owner.name, dict(process=os.getpid(), machine=platform.node()))
+    return self
+
+# %% ../nbs/00_core.ipynb #3af815da
 @patch
 def log(self: RunFolder, **record):
     "Append `record` to log.jsonl, at once; tensors become numbers."
     if self._log_file is None:
         path = self.path/'log.jsonl'
         if path.exists(): os.truncate(path, path.read_bytes().rfind(b'\n') + 1)    # a line that was never finished
-        self._log_file = open(path, 'ab')
-    self._log_file.write(json.dumps(_plain(record), allow_nan=False).encode() + b'\n')
-    self._log_file.flush()
+        self._log_file = open(path, 'ab', buffering=0)
+    line = json.dumps(_plain(record), allow_nan=False).encode() + b'\n'
+    while line: line = line[self._log_file.write(line):]                           # a disk that fills takes a part first
 
 @patch
 def close(self: RunFolder):
-    "Close the log and the TensorBoard writer; the next write opens them again."
+    "Close the log and the TensorBoard writer, and let other processes have the run; the next write opens the files again."
+    self._close_files()
+    if self._lock: self._lock.release()
+    self._lock = None
+
+@patch
+def _close_files(self: RunFolder):
     if self._log_file: self._log_file.close()
     if self._board: self._board.close()
     self._log_file = self._board = None
@@ -250,22 +301,6 @@ def scalars(
         self._board = SummaryWriter(self.path/'tensorboard', purge_step=self._next_step if self._resumed else None)
     for name, value in values.items(): self._board.add_scalar(name, float(value), step)
     self._next_step = max(self._next_step, step + 1)
-
-# %% ../nbs/00_core.ipynb #bb20f88e
-@patch
-def write_json(self: RunFolder,
-    name: str, # file name, e.g. 'architectures.json'
-    obj, # numbers, text, lists, dicts, tensors, dataclasses
-):
-    "Write `obj` as a JSON file in the folder, atomically."
-    write_atomic(self.path/name, json.dumps(_plain(obj), indent=2, allow_nan=False) + '\n')
-
-@patch
-def read_json(self: RunFolder,
-    name: str, # file name
-):
-    "What `write_json` wrote; tuples come back as lists."
-    return _revive(json.loads((self.path/name).read_text()))
 
 # %% ../nbs/00_core.ipynb #8b8077b9
 def _packed(box):
@@ -310,7 +345,7 @@ def _newest(self: RunFolder):
     if files: raise RuntimeError(f'no checkpoint in {self.path} can be read: {", ".join(f.name for f in files)}')
     return dict(state=None, log_length=0, next_step=0), []
 
-# %% ../nbs/00_core.ipynb #a7cd3db9
+# %% ../nbs/00_core.ipynb #3ef60704
 @patch
 def load_checkpoint(self: RunFolder,
     resume: bool=True, # True: go on from here, cutting the log back to this moment; False: only look
@@ -318,7 +353,7 @@ def load_checkpoint(self: RunFolder,
     "The newest state that can be read (with a warning if that is not the newest file). RuntimeError if none of the files can."
     box, bad = self._newest()
     if resume:
-        self.close()
+        self._close_files()
         for file in bad: os.replace(file, file.with_name('checkpoint.unreadable.pt'))
         for file in self.path.glob('.*.tmp'): file.unlink()             # half-written files of the process that was killed
         log = self.path/'log.jsonl'

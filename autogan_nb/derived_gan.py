@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['DerivedGenerator', 'derive_from', 'settle_statistics', 'generate_images', 'save_generator', 'load_generator']
 
-# %% ../nbs/11_derived_gan.ipynb #4dc1af78
+# %% ../nbs/11_derived_gan.ipynb #eb6c6b3b
 import torch
 from fastcore.basics import patch
 from huggingface_hub import PyTorchModelHubMixin
@@ -15,6 +15,7 @@ from .core import from_hub, load_into, load_weights, save_weights
 from .search_space import Architecture
 from .shared_gan import Cell, ToImage, run_cells
 from .layers import as_maps, xavier_init_
+from .survives import InParts
 
 # %% ../nbs/11_derived_gan.ipynb #6d57e4a4
 _CARD = """---
@@ -98,15 +99,15 @@ def settle_statistics(
     update_bn((torch.randn(100, generator.latent_dim, generator=rng).to(device) for _ in range(batches)), generator)
     return generator.eval()
 
-# %% ../nbs/11_derived_gan.ipynb #74eb1694
+# %% ../nbs/11_derived_gan.ipynb #d6735d7c
 @torch.no_grad()
 def generate_images(
-    generate, # latents to images: a generator, or a function that fixes the architecture
+    generate, # latents to images: a generator, or a function that fixes the architecture; an `InParts` remembers which batch fitted
     z: torch.Tensor, # (n, latent_dim), on the generator's device
-    batch_size: int = 250, # images at a time
+    batch_size: int = 250, # images at a time, as long as they fit in memory; an `InParts` has its own
 ) -> torch.Tensor: # (n, c, s, s)
     "Images for many latents, batch by batch, without gradients."
-    return torch.cat([generate(part) for part in z.split(batch_size)])
+    return (generate if isinstance(generate, InParts) else InParts(generate, most=batch_size))(z)
 
 # %% ../nbs/11_derived_gan.ipynb #bab8d888
 def save_generator(

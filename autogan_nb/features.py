@@ -7,8 +7,8 @@ __all__ = ['RECIPE', 'EXTRACTORS', 'Features', 'fit', 'Extractor', 'DigitClassif
            'smooth_noise', 'shuffled_tiles', 'mixed_quarters', 'training_batch', 'accuracy', 'train_digit_classifier',
            'digit_extractor', 'inception_extractor', 'extract', 'get_extractor']
 
-# %% ../nbs/06_features.ipynb #acec6491
-import hashlib, io, warnings
+# %% ../nbs/06_features.ipynb #466e04ae
+import hashlib, io, math, warnings
 import torch
 import torch.nn.functional as F
 from contextlib import contextmanager
@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .core import cache_folder, make_rng, pick_device, progress, to_float, to_uint8, write_atomic
 from .data import ImageData, digits
+from .survives import InParts
 
 # %% ../nbs/06_features.ipynb #7098a212
 class Features(NamedTuple):
@@ -40,17 +41,23 @@ def fit(
     if size is None or images.shape[-2:] == (size, size): return images
     return F.interpolate(images, size=(size, size), mode='bilinear', antialias=True, align_corners=False)
 
-# %% ../nbs/06_features.ipynb #c510c563
+# %% ../nbs/06_features.ipynb #109a428d
+def _mended(images) -> torch.Tensor: # new
+    "Images of a broken generator, with finite pixels only."
+    warnings.warn("some images hold NaN or infinity: NaN counts as black, infinity as white, minus infinity as black", stacklevel=4)
+    return images.nan_to_num(nan=-1., posinf=1., neginf=-1.)
+
+
 def _as_floats(images) -> torch.Tensor:
     "Images as floats in [-1, 1] (n, 1 or 3, h, w); `ValueError` for another shape or range."
     if images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"images must have shape (n, 1 or 3, height, width), got {tuple(images.shape)}")
     if images.dtype == torch.uint8: return to_float(images)
-    if len(images) and (top := images.abs().max().item()) > 1.01:
-        raise ValueError(f"float images must lie in [-1, 1], got a pixel of size {top:.4g}")
+    if len(images) and not math.isfinite(top := images.abs().max().item()): return _as_floats(_mended(images))
+    if len(images) and top > 1.01: raise ValueError(f"float images must lie in [-1, 1], got a pixel of size {top:.4g}")
     return images.float()
 
-# %% ../nbs/06_features.ipynb #fc036636
+# %% ../nbs/06_features.ipynb #52537333
 class Extractor:
     "A ruler: calls `measure` on images fitted to its size and channels, without gradients."
     fingerprint = None  # text that changes with the weights; without one, statistics measured with it are not kept on disk
@@ -66,16 +73,16 @@ class Extractor:
         channels=3,    # 1 or 3
         device='cpu',  # where the network is; images are sent there
     ):
-        self.measure, self.name, self.dim, self.n_classes = measure, name, dim, n_classes
+        self.name, self.dim, self.n_classes = name, dim, n_classes
         self.size, self.channels, self.device = size, channels, torch.device(device)
+        self.in_parts = InParts(lambda images: Features(*(t.float() for t in measure(fit(images.to(device), size, channels)))))
 
     def __repr__(self): return f'Extractor({self.name!r}, dim={self.dim}, n_classes={self.n_classes})'
 
     @torch.no_grad()
     def __call__(self, images) -> Features: # features (n, dim) and logits (n, n_classes)
         "Measure images (n, 1 or 3, h, w): floats in [-1, 1], or uint8; `ValueError` for another shape or range."
-        features, logits = self.measure(fit(_as_floats(images).to(self.device), self.size, self.channels))
-        return Features(features.float(), logits.float())
+        return self.in_parts(_as_floats(images))
 
 # %% ../nbs/06_features.ipynb #6656f45e
 def _block(n_in, n_out, kernel=3, stride=2, padding=1) -> nn.Sequential:

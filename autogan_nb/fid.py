@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Moments', 'frechet_distance', 'fid']
 
-# %% ../nbs/08_fid.ipynb #2391381c
-import os, warnings, zipfile, zlib
+# %% ../nbs/08_fid.ipynb #41ff44ab
+import os, warnings, zipfile
 import numpy as np
 import torch
 from pathlib import Path
@@ -84,31 +84,60 @@ def cov(self: Moments) -> torch.Tensor: # (d, d) float64
     if self.n < 2: raise ValueError(f"a covariance needs at least 2 images, got {self.n}")
     return self.scatter / (self.n - 1)
 
-# %% ../nbs/08_fid.ipynb #725e4c3b
+# %% ../nbs/08_fid.ipynb #ed623085
+def _steady(
+    solve,  # a function of torch.linalg
+    matrix, # its argument
+):
+    "`solve(matrix)`; if it does not converge once more, a hair beside; `ValueError` if that fails too."
+    try: return solve(matrix)
+    except torch.linalg.LinAlgError: hair = 1e-15 * matrix.abs().max() * torch.arange(1, 1 + min(matrix.shape)).to(matrix) / min(matrix.shape)
+    beside = matrix.clone()
+    beside.diagonal().add_(hair)
+    try: return solve(beside)
+    except torch.linalg.LinAlgError as error: raise ValueError(f"no distance can be computed from numbers up to {matrix.abs().max():.3g}: {error}") from None
+
+# %% ../nbs/08_fid.ipynb #b796c161
 def _sqrt_psd(cov: torch.Tensor) -> torch.Tensor:
     "Symmetric square root of a covariance; tiny negative eigenvalues, which are rounding, count as 0."
-    values, vectors = torch.linalg.eigh(cov)
+    values, vectors = _steady(torch.linalg.eigh, cov)
     return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
 
-# %% ../nbs/08_fid.ipynb #dfb9e748
+# %% ../nbs/08_fid.ipynb #9e3099ca
+def _covariance(table) -> torch.Tensor: # (d, d) float64, symmetric
+    "A covariance, its two halves averaged; `ValueError` for a table that can't be one."
+    cov = torch.as_tensor(table).double()
+    if not cov.isfinite().all(): raise ValueError("a covariance must be finite, but this one holds NaN or infinity")
+    largest, skew = cov.abs().max().item(), (cov - cov.T).abs().max().item()
+    if skew > 1e-3 * largest: raise ValueError(f"a covariance must be symmetric, but its halves differ by {skew:.3g}")
+    if (least := cov.diagonal().min().item()) < -1e-6 * largest: raise ValueError(f"a variance can't be negative, got {least:.3g}")
+    return (cov + cov.T) / 2
+
+
+def _distance(squares: torch.Tensor) -> float: # never negative
+    "A squared distance that may be a little below 0 by rounding; `ValueError` if it is not finite."
+    if squares.isfinite(): return max(squares.item(), 0.0)
+    raise ValueError("the distance is not finite: a mean holds NaN or infinity, or the features are too large for float64")
+
+# %% ../nbs/08_fid.ipynb #ceea0cb7
 def frechet_distance(
     mu1,  # (d,) mean of the first set
     cov1, # (d, d) its covariance
     mu2,  # (d,) mean of the second set
     cov2, # (d, d) its covariance
 ) -> float: # squared distance, never negative
-    "Squared Fréchet distance of two Gaussians, in float64; `ValueError` if the shapes don't fit."
+    "Squared Fréchet distance of two Gaussians, in float64; `ValueError` if the shapes don't fit or a covariance is none."
     mu1, cov1, mu2, cov2 = (torch.as_tensor(t).double() for t in (mu1, cov1, mu2, cov2))
     d = len(mu1)
     if mu1.shape != mu2.shape or cov1.shape != (d, d) or cov2.shape != (d, d):
         raise ValueError(f"shapes don't fit: means {tuple(mu1.shape)}, {tuple(mu2.shape)}; "
                          f"covariances {tuple(cov1.shape)}, {tuple(cov2.shape)}")
+    cov1, cov2 = _covariance(cov1), _covariance(cov2).to(cov1.device)
     root = _sqrt_psd(cov1)
-    cross = torch.linalg.eigvalsh(root @ cov2.to(root.device) @ root).clamp(min=0).sqrt().sum()
-    distance = (mu1 - mu2.to(mu1.device)).square().sum() + cov1.trace() + cov2.trace().to(cross.device) - 2 * cross
-    return max(distance.item(), 0.0)
+    cross = _steady(torch.linalg.eigvalsh, root @ cov2 @ root).clamp(min=0).sqrt().sum()
+    return _distance((mu1 - mu2.to(mu1.device)).square().sum().to(cross.device) + cov1.trace() + cov2.trace() - 2 * cross)
 
-# %% ../nbs/08_fid.ipynb #fd77a859
+# %% ../nbs/08_fid.ipynb #12c2e721
 @patch(as_prop=True)
 def root(self: Moments) -> torch.Tensor: # (k, d) float64
     "Rows R with cov = R^T R as long as they are fewer than the dims, None after that; `ValueError` for fewer than 2 images."
@@ -127,11 +156,11 @@ def distance(self: Moments,
     rows, here = few.root, few.mean.device
     if many.root is None:
         cov = many.cov.to(here)
-        cross, spread = torch.linalg.eigvalsh(rows @ cov @ rows.T).clamp(min=0).sqrt().sum(), cov.trace()
+        cross, spread = _steady(torch.linalg.eigvalsh, rows @ cov @ rows.T).clamp(min=0).sqrt().sum(), cov.trace()
     else:
         others = many.root.to(here)
-        cross, spread = torch.linalg.svdvals(rows @ others.T).sum(), others.square().sum()
-    return max(((few.mean - many.mean.to(here)).square().sum() + rows.square().sum() + spread - 2 * cross).item(), 0.0)
+        cross, spread = _steady(torch.linalg.svdvals, rows @ others.T).sum(), others.square().sum()
+    return _distance((few.mean - many.mean.to(here)).square().sum() + rows.square().sum() + spread - 2 * cross)
 
 # %% ../nbs/08_fid.ipynb #964ec460
 def fid(
@@ -160,18 +189,34 @@ def save(self: Moments,
         unfinished.replace(path)
     finally: unfinished.unlink(missing_ok=True)
 
-# %% ../nbs/08_fid.ipynb #61be3629
+# %% ../nbs/08_fid.ipynb #a042c5e3
+def _arrays(path) -> dict: # name to array
+    "`mu`, `sigma` and `n` of an .npz file, as far as it has them; many kinds of errors if it is broken."
+    wanted = ('mu', 'sigma', 'n')
+    with zipfile.ZipFile(path) as file: size = sum(part.file_size for part in file.infolist() if part.filename.removesuffix('.npy') in wanted)
+    if size > 9 * 16_384**2: raise ValueError(f"it would unfold into {size:,} bytes")
+    with np.load(path, allow_pickle=False) as file: return {name: file[name] for name in wanted if name in file}
+
+
 def _read_arrays(path) -> dict: # name to array
-    "`mu`, `sigma` and perhaps `n` from an .npz file; `ValueError` if it can't be read or `mu` or `sigma` is missing."
-    try:
-        with np.load(path, allow_pickle=False) as file: found = {name: file[name] for name in ('mu', 'sigma', 'n') if name in file}
-    except (ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is not a statistics file that can be read: {error}") from None
+    "`mu`, `sigma` in float64 and perhaps `n`; `ValueError` if the file can't be read or holds something else."
+    try: found = _arrays(path)
+    except Exception as error: raise ValueError(f"{path} is not a statistics file that can be read: {error}") from None
     if missing := sorted({'mu', 'sigma'} - set(found)):
         raise ValueError(f"{path} is not a statistics file: it holds no {' and no '.join(missing)}")
-    return found
+    if odd := [f'{name} of {array.dtype}' for name, array in found.items() if array.dtype.kind not in 'fiu']:
+        raise ValueError(f"{path} is not a statistics file: it holds {odd[0]}, not of numbers")
+    return found | {name: found[name].astype(np.float64) for name in ('mu', 'sigma')}
 
 
+def _count(found): # None if the file tells no count
+    "How many images; `ValueError` if that is no number of images."
+    if 'n' not in found: return None
+    n = found['n']
+    if n.shape == () and 2 <= n < 2**53 and n == int(n): return int(n)
+    raise ValueError(f"n is {str(n)[:20]}, expected a whole number of images, at least 2")
+
+# %% ../nbs/08_fid.ipynb #d7dd81bc
 @patch(cls_method=True)
 def load(cls: Moments,
     path, # .npz file with `mu` (d,), `sigma` (d, d) and perhaps `n`
@@ -179,10 +224,11 @@ def load(cls: Moments,
     "Read statistics, safely; `FileNotFoundError` if there is no such file, `ValueError` if it holds something else."
     if not Path(path).is_file(): raise FileNotFoundError(f"no statistics file at {path}")
     found = _read_arrays(path)
-    mu, sigma = (torch.from_numpy(found[key]).double() for key in ('mu', 'sigma'))
-    if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)): raise ValueError(f"{path}: mu {tuple(mu.shape)} and sigma {tuple(sigma.shape)} don't fit")
+    mu, sigma = (torch.from_numpy(found[key]) for key in ('mu', 'sigma'))
+    if mu.ndim != 1 or not len(mu) or sigma.shape != (len(mu), len(mu)): raise ValueError(f"{path}: mu {tuple(mu.shape)} and sigma {tuple(sigma.shape)} don't fit")
     if not (mu.isfinite().all() and sigma.isfinite().all()): raise ValueError(f"{path} holds NaN or infinity")
-    n = int(found['n']) if 'n' in found else None
+    try: n, sigma = _count(found), _covariance(sigma)
+    except ValueError as error: raise ValueError(f"{path}: {error}") from None
     return cls(n, mu, sigma if n is None else sigma * (n - 1))
 
 # %% ../nbs/08_fid.ipynb #53ef4173

@@ -60,7 +60,7 @@ class Score(NamedTuple):
     def __str__(self): return f'{self.mean:.2f} ± {self.std:.2f}'
     def __repr__(self): return f'Score(mean={self.mean:.3f}, std={self.std:.3f})'
 
-# %% ../nbs/07_inception_score.ipynb #12cecd5f
+# %% ../nbs/07_inception_score.ipynb #776f0d50
 def inception_score(
     probs,     # (n, k) class probabilities, each row sums to 1; tensor or array
     splits=10, # number of parts, 1 to n
@@ -74,7 +74,7 @@ def inception_score(
     if rng is not None: probs = probs[torch.randperm(len(probs), generator=rng, device=rng.device).to(probs.device)]
     n = len(probs)
     parts = [entropies(probs[i * n // splits:(i + 1) * n // splits]) for i in range(splits)]
-    scores = torch.tensor([part.of_all - part.per_image for part in parts], dtype=torch.double).exp()
+    scores = torch.tensor([max(part.of_all - part.per_image, 0.) for part in parts], dtype=torch.double).exp()  # rounding alone takes it below 1
     return Score(scores.mean().item(), scores.std(correction=0).item())
 
 # %% ../nbs/07_inception_score.ipynb #e62453e2

@@ -6,7 +6,7 @@
 __all__ = ['METRICS', 'FeatureFile', 'ScoreStream', 'Tally', 'Scores', 'score_table', 'holds_statistics', 'Ruler', 'real_scores',
            'drawn_images', 'evaluate', 'by_torch_fidelity', 'by_ruler', 'cloudy', 'compare_speed']
 
-# %% ../nbs/52_metrics.ipynb #6a8a6bd1
+# %% ../nbs/52_metrics.ipynb #1ef52fc5
 import json, os, re, tempfile, time, warnings
 import numpy as np
 import torch
@@ -19,10 +19,11 @@ from .core import cache_folder, make_rng, progress, to_float, to_uint8, write_at
 from .data import ImageData
 from .distances import kid, precision_recall, radii
 from .features import Features, _untrained_inception, extract, fit, inception_extractor
-from .fid import Moments
+from .fid import Moments, _feature_table
 from .inception_score import Score, entropy, inception_score_from_logits
+from .survives import InParts
 
-# %% ../nbs/52_metrics.ipynb #0030d97a
+# %% ../nbs/52_metrics.ipynb #90a6fe02
 class FeatureFile:
     "Feature vectors in a temporary file: indexed and split like a tensor, in memory only while they are looked at."
     def __init__(self): self.file, self.n, self.dim, self.device = tempfile.TemporaryFile(), 0, None, 'cpu'
@@ -32,7 +33,8 @@ class FeatureFile:
     def add(self,
         features, # (m, d) floats on any device
     ):
-        "Append feature vectors; they come back as float32, on the same device."
+        "Append feature vectors; they come back as float32, on the same device. `ValueError` for NaN and infinity."
+        features = _feature_table(features)
         self.n, self.dim, self.device = self.n + len(features), features.shape[1], features.device
         self.file.write(features.float().cpu().contiguous().numpy().data)
 
@@ -47,7 +49,7 @@ class FeatureFile:
         "All rows, in order."
         return (self[i:i + block] for i in range(0, self.n, block))
 
-# %% ../nbs/52_metrics.ipynb #3257bf62
+# %% ../nbs/52_metrics.ipynb #4eb3fd23
 class ScoreStream:
     "An inception score gathered batch by batch."
     def __init__(self,
@@ -75,7 +77,7 @@ class ScoreStream:
         if self.seen < len(self.split): raise ValueError(f"expected {len(self.split)} images, but only {self.seen} came")
         if not torch.as_tensor(self.probs).isfinite().all(): raise ValueError("the logits hold NaN or infinity")
         count = self.split.bincount(minlength=self.splits).to(self.probs.device)
-        scores = (entropy(self.probs / count[:, None]) - self.entropies / count).exp()
+        scores = (entropy(self.probs / count[:, None]) - self.entropies / count).clamp(min=0).exp()
         return Score(scores.mean().item(), scores.std(correction=0).item())
 
 # %% ../nbs/52_metrics.ipynb #a6527ce0
@@ -138,12 +140,17 @@ class Scores:
         word = 'digit' if self.extractor == 'digits' else self.extractor
         return f'{word} score', f'{word} FID', f'{word} KID'
 
-# %% ../nbs/52_metrics.ipynb #ca620683
+# %% ../nbs/52_metrics.ipynb #dc40f5f8
+def _too_few(s):
+    "A pair: are there too few images for this FID, and the sentence."
+    least = min(s.images, s.reference_images or s.images)
+    return s.fid is not None and least <= (s.dims or 0), f"{least:,} images are too few for an FID of {s.dims or 0:,} features: use more images than features, better 10 times more"
+
+
 def _caveats(s):
     "Pairs: does it hold, and the sentence."
-    least = min(s.images, s.reference_images or s.images)
     yield s.extractor != 'inception', f"the network is {s.extractor!r}, published figures use Inception with its published weights"
-    yield s.fid is not None and least <= (s.dims or 0), f"{least:,} images are too few for an FID of {s.dims or 0:,} features: use more images than features, better 10 times more"
+    yield _too_few(s)
     if s.extractor != 'inception': return
     yield s.images < 50_000, f'{s.images:,} images were measured, published figures use 50,000'
     yield s.score is not None and s.splits != 10, f'the score is of {s.splits} splits, published ones of 10'
@@ -363,7 +370,7 @@ def _compare(self: Ruler, fake: Tally, real: Tally) -> dict:
         found['neighbours'] = self.neighbours
     return found
 
-# %% ../nbs/52_metrics.ipynb #2a3dd05d
+# %% ../nbs/52_metrics.ipynb #48de8353
 @patch
 def _record(self: Ruler, n, score, compared, **facts) -> Scores:
     "All figures and their protocol."
@@ -393,8 +400,10 @@ def measure(self: Ruler,
     tally = Tally(self.metrics, n, self.splits, order)
     for seen, size in self._look(batches, n, 'measuring images'): tally.update(seen)
     scores = self._record(n, tally.score, self._compare(tally, self._real(size)), **self._reference_facts(size), seed=seed, ema=ema)
-    if scores.extractor == 'inception' and scores.caveats:
-        warnings.warn(f"not comparable with published figures: {'; '.join(scores.caveats)}", stacklevel=2)
+    few, sentence = _too_few(scores)
+    if scores.extractor == 'inception' and scores.caveats: sentence = f"not comparable with published figures: {'; '.join(scores.caveats)}"
+    elif not few: return scores
+    warnings.warn(sentence, stacklevel=2)
     return scores
 
 # %% ../nbs/52_metrics.ipynb #ed64eb9c
@@ -418,7 +427,7 @@ def real_scores(
     return ruler._record(n, score, ruler._compare(*halves), reference=f'{n:,} {name} at {size}x{size}, one half against the other',
                          reference_name=name, reference_images=n // 2, reference_size=size, seed=seed)
 
-# %% ../nbs/52_metrics.ipynb #76ea491d
+# %% ../nbs/52_metrics.ipynb #8c3f67ea
 @torch.no_grad()
 def drawn_images(
     generator,             # a `DerivedGenerator` in eval mode; anything with `latent_dim` and parameters
@@ -428,9 +437,10 @@ def drawn_images(
 ): # iterator of (batch_size, c, s, s)
     "Images of a generator, batch by batch, from latents that no training with the same seed has seen."
     rng, device, block = torch.Generator().manual_seed(1_000_003 + seed), next(generator.parameters()).device, 16 * batch_size
+    draw = InParts(generator)
     for start in range(0, n, block):  # in blocks of 16 batches the latents are those that one big draw would give
         z = torch.randn(min(block, n - start), generator.latent_dim, generator=rng)
-        for part in z.split(batch_size): yield generator(part.to(device))
+        for part in z.split(batch_size): yield draw(part.to(device))
 
 
 def evaluate(

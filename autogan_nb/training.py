@@ -42,20 +42,21 @@ def frozen(
     try: yield net
     finally: net.requires_grad_(True)
 
-# %% ../nbs/05_training.ipynb #1172cbb5
+# %% ../nbs/05_training.ipynb #a41bd1a2
 def g_step(
     discriminator: nn.Module, # images to logits; its weights stay as they are
     optimizer: torch.optim.Optimizer, # the generator's
     fake: torch.Tensor, # (n, c, s, s) images just generated, with their graph
     loss, # an AdversarialLoss; its `g` takes the fake logits
-) -> torch.Tensor: # the loss before the step, detached
+) -> torch.Tensor: # the loss before the step, detached; NaN if a gradient is not finite
     "One update of the generator through the discriminator's opinion."
     with frozen(discriminator):
         value = loss.g(discriminator(fake))
         optimizer.zero_grad()
         value.backward()
+    length = nn.utils.get_total_norm([p.grad for group in optimizer.param_groups for p in group['params'] if p.grad is not None])
     optimizer.step()
-    return value.detach()
+    return value.detach() + 0 * length
 
 # %% ../nbs/05_training.ipynb #a992917b
 def half_life(
