@@ -51,7 +51,7 @@ def fix_order():
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True)
 
-# %% ../nbs/57_engine.ipynb #2eb18b44
+# %% ../nbs/57_engine.ipynb #28694e3b
 class Region:
     "Calls a part of a network; from the third call of a kind on, through a recording."
     def __init__(self,
@@ -70,7 +70,7 @@ class Region:
         if key not in self.recordings: self.recordings[key] = self.record(Piece(self.net, self.call, choice), x)
         return self.recordings[key](x)
 
-    def requires_grad_(self, flag): self.net.requires_grad_(flag)
+    def parameters(self): return self.net.parameters()
 
 # %% ../nbs/57_engine.ipynb #f99b9d86
 class Piece(nn.Module):

@@ -101,7 +101,7 @@ def run_cells(
         earlier.append(h)
     return x
 
-# %% ../nbs/10_shared_gan.ipynb #66a5aa68
+# %% ../nbs/10_shared_gan.ipynb #333f053d
 class ToImage(nn.Sequential):
     "The last layers: batch norm, ReLU, 3x3 convolution, tanh."
     def __init__(self,
@@ -110,6 +110,10 @@ class ToImage(nn.Sequential):
         running: bool = False, # running statistics in batch norm, see `ConvBlock`
     ):
         super().__init__(nn.BatchNorm2d(width, track_running_stats=running), nn.ReLU(inplace=True), nn.Conv2d(width, channels, 3, padding=1), nn.Tanh())
+
+    def forward(self, x):
+        norm, relu, conv, tanh = self
+        return tanh(conv3x3(relu(norm(x)), conv))
 
 # %% ../nbs/10_shared_gan.ipynb #d291ba3c
 class SharedGenerator(nn.Module):

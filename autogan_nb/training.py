@@ -32,15 +32,17 @@ def d_step(
     optimizer.step()
     return value.detach()
 
-# %% ../nbs/05_training.ipynb #500c5877
+# %% ../nbs/05_training.ipynb #44169d8c
 @contextmanager
 def frozen(
     net: nn.Module, # the network whose weights need no gradients inside the `with`
 ):
     "Compute no gradients for a network's weights; they still flow through it."
-    net.requires_grad_(False)
+    weights = list(net.parameters())
+    for weight in weights: weight.requires_grad_(False)
     try: yield net
-    finally: net.requires_grad_(True)
+    finally:
+        for weight in weights: weight.requires_grad_(True)
 
 # %% ../nbs/05_training.ipynb #a41bd1a2
 def g_step(
