@@ -9,11 +9,11 @@ __all__ = ['PRESETS', 'OPTIONS', 'PRETRAINED', 'Preset', 'configure', 'preset_fr
            'find_arch', 'autogan_train', 'find_generator', 'autogan_eval', 'write_samples', 'autogan_sample',
            'autogan_export', 'autogan_bench']
 
-# %% ../nbs/18_cli.ipynb #ec7a4c3d
-import io, json, os, re, shlex, signal, sys, time, torch, warnings
+# %% ../nbs/18_cli.ipynb #59ae1b12
+import io, json, os, re, reprlib, shlex, signal, sys, time, torch, warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import partial
 from importlib.resources import files
 from inspect import signature
@@ -115,13 +115,30 @@ def configure(
     parts = {part: replace(getattr(found, part), **changes) for part, changes in changed.items()}
     return replace(found, **parts, **{k: v for k, v in given.items() if not OPTIONS[k]})
 
-# %% ../nbs/18_cli.ipynb #408988af
+# %% ../nbs/18_cli.ipynb #828e2a0f
+def _fits(value, kind, default):
+    "May JSON's `value` stand for a setting of this kind?"
+    if value is None: return default is None
+    if is_dataclass(kind): return isinstance(value, dict)
+    if kind is tuple: return isinstance(value, (list, tuple)) and all(type(v) is int for v in value)
+    return type(value) in (int, float) and abs(value) < 1e300 if kind is float else type(value) is kind
+
+def _check_settings(kind, given, name):
+    "`given`, if a dataclass can be made of it. ValueError for a setting that is unknown, or of another kind than it should be."
+    if not isinstance(given, dict): raise ValueError(f'{name} is {reprlib.repr(given)}, expected settings by name')
+    known = {f.name: f for f in fields(kind)}
+    for key, value in given.items():
+        if key not in known: raise ValueError(f'{name} has a setting {reprlib.repr(key)}, expected some of {", ".join(known)}')
+        if not _fits(value, known[key].type, known[key].default): raise ValueError(f'{name} has {key} = {reprlib.repr(value)}, expected {known[key].type.__name__}')
+    return given
+
 def preset_from(
     settings: dict, # `asdict` of a preset, perhaps through JSON
 ) -> Preset:
-    "The preset that these settings describe."
+    "The preset that these settings describe; ValueError if they describe none."
     parts = dict(search=SearchConfig, search_gan=GANConfig, final_gan=GANConfig, train=TrainConfig, engine=Engine)
-    return Preset(**settings | {name: kind(**settings.get(name, {})) for name, kind in parts.items()})
+    _check_settings(Preset, settings, 'the preset')
+    return Preset(**settings | {name: kind(**_check_settings(kind, settings.get(name, {}), name)) for name, kind in parts.items()})
 
 # %% ../nbs/18_cli.ipynb #fda00a98
 def prepare(
@@ -554,14 +571,16 @@ def train_job(
     run_trainings(job, named)
     return finish(job, named, 'trained')
 
-# %% ../nbs/18_cli.ipynb #5cef3d05
+# %% ../nbs/18_cli.ipynb #b1799452
 def find_arch(
     text: str, # what `Architecture.parse` reads, or a run folder
 ) -> Architecture: # of a run: the one it kept
     "The architecture that is meant; ValueError if none is."
     found = Path(text) / 'architectures.json'
     if not found.exists(): return Architecture.parse(text)
-    return Architecture.parse(next(row['arch'] for row in json.loads(found.read_text()) if row['kept']))
+    try: kept = next(row['arch'] for row in json.loads(found.read_text()) if row['kept'])
+    except (ValueError, TypeError, LookupError, StopIteration, RecursionError): raise ValueError(f'{found} does not say which architecture the run kept') from None
+    return Architecture.parse(kept)
 
 # %% ../nbs/18_cli.ipynb #0ab0dea1
 @command
@@ -626,12 +645,14 @@ def _published_generator(path, device, arch):
 
 PRETRAINED = {'digits': files('autogan_nb') / 'pretrained' / 'digits.safetensors'}          # made by the command in its notes
 
-# %% ../nbs/18_cli.ipynb #020d6b75
+# %% ../nbs/18_cli.ipynb #2fb7143e
 def _own_size(folder):
     "The shorter side of a folder's first image."
     first = next((f for f in sorted(folder.rglob('*')) if f.suffix.lower() in Image.registered_extensions()), None)
     if first is None: raise ValueError(f'neither a generator nor images in {str(folder)!r}')
-    with Image.open(first) as image: return min(image.size)
+    try:
+        with Image.open(first) as image: return min(image.size)
+    except (OSError, ValueError, Image.DecompressionBombError): raise ValueError(f'{str(first)!r} cannot be read as an image: give --size') from None
 
 def _subject(source, size, channels, device, arch):
     "What is to be measured: images, streamed from a folder or .npz file, or else a generator."

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['make_rng', 'seed_everything', 'pick_device', 'to_float', 'to_uint8', 'image_grid', 'show_images', 'write_atomic',
-           'cache_folder', 'save_png', 'RunFolder', 'save_weights', 'load_weights', 'load_into', 'hub_file', 'from_hub',
-           'progress', 'keep_memory']
+           'cache_folder', 'save_png', 'RunFolder', 'save_weights', 'load_weights', 'load_into', 'network_of',
+           'hub_file', 'from_hub', 'progress', 'keep_memory']
 
-# %% ../nbs/00_core.ipynb #fa05feb7
-import ctypes, io, json, math, os, pickle, platform, random, sys, warnings, zipfile
+# %% ../nbs/00_core.ipynb #61287b58
+import ctypes, io, json, math, os, pickle, platform, random, reprlib, sys, warnings, zipfile
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 import numpy as np
@@ -276,7 +276,14 @@ def __enter__(self: RunFolder): return self
 @patch
 def __exit__(self: RunFolder, *_): self.close()
 
-# %% ../nbs/00_core.ipynb #4889c8a8
+# %% ../nbs/00_core.ipynb #36732309
+def _record(line, where):
+    "A line of the log as a dictionary. ValueError if it is something else."
+    try: record = _revive(json.loads(line))
+    except (ValueError, RecursionError): record = None
+    if not isinstance(record, dict): raise ValueError(f'{where} is damaged: expected a JSON object')
+    return record
+
 @patch
 def records(
     self: RunFolder,
@@ -285,7 +292,7 @@ def records(
     "The log as dictionaries, without a last line that was never finished."
     path = self.path/'log.jsonl'
     lines = path.read_bytes().split(b'\n')[:-1] if path.exists() else []
-    found = [_revive(json.loads(line)) for line in lines]
+    found = [_record(line, f"line {i} of {self.path/'log.jsonl'}") for i, line in enumerate(lines, 1)]
     return [r for r in found if kind is None or r.get('kind') == kind]
 
 # %% ../nbs/00_core.ipynb #862a4bc1
@@ -326,13 +333,12 @@ def save_checkpoint(self: RunFolder,
     if newest.exists(): os.replace(newest, self.path/'checkpoint.prev.pt')
     os.replace(self.path/'checkpoint.new.pt', newest)
 
-# %% ../nbs/00_core.ipynb #a4dd004b
-_unreadable = (RuntimeError, EOFError, OSError, KeyError, ValueError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile)
-
+# %% ../nbs/00_core.ipynb #65f70c21
 def _unpacked(file):
-    "What `_packed` packed, from `file`. Raises one of `_unreadable` if a single bit is wrong."
+    "What `_packed` packed, from `file`. Raises almost anything if a single bit is wrong."
     if broken := zipfile.ZipFile(file).testzip(): raise ValueError(f'wrong checksum of {broken}')
     box = torch.load(file, map_location='cpu', weights_only=True)
+    if not isinstance(box['state'], dict) or not all(type(box[key]) is int and box[key] >= 0 for key in ('log_length', 'next_step')): raise ValueError('it holds something else')
     return {key: box[key] for key in ('state', 'log_length', 'next_step')}
 
 @patch
@@ -341,7 +347,7 @@ def _newest(self: RunFolder):
     files = [f for f in (self.path/'checkpoint.pt', self.path/'checkpoint.prev.pt') if f.exists()]
     for i, file in enumerate(files):
         try: return _unpacked(file), files[:i]
-        except _unreadable as e: warnings.warn(f'{file} cannot be read ({type(e).__name__}); trying the one before it')
+        except Exception as e: warnings.warn(f'{file} cannot be read ({type(e).__name__}); trying the one before it')
     if files: raise RuntimeError(f'no checkpoint in {self.path} can be read: {", ".join(f.name for f in files)}')
     return dict(state=None, log_length=0, next_step=0), []
 
@@ -371,7 +377,7 @@ def save_weights(
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     write_atomic(path, save(tensors, metadata={'autogan_nb': json.dumps(_plain(facts), allow_nan=False)}))
 
-# %% ../nbs/00_core.ipynb #3a3392a7
+# %% ../nbs/00_core.ipynb #79ba5f3d
 def load_weights(
     path, # of a file written by `save_weights`
 ) -> tuple: # (name -> tensor on the CPU, facts)
@@ -380,27 +386,45 @@ def load_weights(
     try:
         with safe_open(str(path), framework='pt') as file:
             header, tensors = file.metadata() or {}, {name: file.get_tensor(name).clone() for name in file.keys()}
-    except SafetensorError as e: raise ValueError(f'{str(path)!r} is no safetensors file, or a part of one: {e}') from None
+    except SafetensorError as e: raise ValueError(f'{str(path)!r} is no safetensors file, or a part of one: {str(e)[:200]}') from None
     try: facts = _revive(json.loads(header.get('autogan_nb', '')))
-    except json.JSONDecodeError: facts = None
+    except (ValueError, RecursionError): facts = None
     if not isinstance(facts, dict): raise ValueError(f'{str(path)!r} holds weights without the facts that autogan_nb writes beside them')
     return tensors, facts
 
-# %% ../nbs/00_core.ipynb #0466ff77
+# %% ../nbs/00_core.ipynb #ca40b0cb
+def _check_fit(net, tensors, source):
+    "ValueError naming the first weight that is missing, of another shape, or left over."
+    wanted = net.state_dict()
+    for name, own in wanted.items():
+        if name not in tensors: raise ValueError(f'{str(source)!r} has no {name}, which a network of its settings needs')
+        if tensors[name].shape != own.shape:
+            raise ValueError(f'{str(source)!r}: {name} has shape {tuple(tensors[name].shape)}, a network of its settings needs {tuple(own.shape)}')
+    if extra := sorted(tensors.keys() - wanted): raise ValueError(f'{str(source)!r} has {extra[0][:60]}, which a network of its settings lacks')
+
 def load_into(
     net: torch.nn.Module, # built from the file's settings; changed in place
     tensors: dict, # its weights by name
     source, # where they come from, for the message
 ) -> torch.nn.Module: # the same network
     "Give `net` its weights. ValueError naming the first that is missing, of another shape, or left over."
-    wanted = net.state_dict()
-    for name, own in wanted.items():
-        if name not in tensors: raise ValueError(f'{str(source)!r} has no {name}, which a network of its settings needs')
-        if tensors[name].shape != own.shape:
-            raise ValueError(f'{str(source)!r}: {name} has shape {tuple(tensors[name].shape)}, a network of its settings needs {tuple(own.shape)}')
-    if extra := sorted(tensors.keys() - wanted): raise ValueError(f'{str(source)!r} has {extra[0]}, which a network of its settings lacks')
+    _check_fit(net, tensors, source)
     net.load_state_dict(tensors)
     return net
+
+def network_of(
+    build, # makes a network from settings: its class
+    settings: dict, # of the file: text, or numbers from 1 on
+    tensors: dict, # its weights by name
+    source, # where they come from, for the message
+) -> torch.nn.Module: # with its weights
+    "The network of a file. ValueError, before anything large is built, if the settings make none or the weights do not fit."
+    try:
+        if not all(isinstance(value, str) or value >= 1 for value in settings.values()): raise ValueError
+        with torch.device('meta'): sketch = build(**settings)
+    except Exception: raise ValueError(f'{str(source)!r}: no network has the settings {reprlib.repr(settings)}') from None
+    _check_fit(sketch, tensors, source)
+    return load_into(build(**settings), tensors, source)
 
 # %% ../nbs/00_core.ipynb #d4c74287
 def hub_file(
@@ -413,7 +437,7 @@ def hub_file(
     if Path(source).is_dir() and not file.is_file(): raise FileNotFoundError(f'no {file.name} in the folder {str(source)!r}')
     return file if file.is_file() else Path(hf_hub_download(str(source), file.name, **options))
 
-# %% ../nbs/00_core.ipynb #917118bd
+# %% ../nbs/00_core.ipynb #95cc3568
 def from_hub(
     load, # weights file -> network with `.settings`
     source, # a folder, or the 'user/name' of a repository on the Hub
@@ -424,7 +448,7 @@ def from_hub(
     net = load(hub_file(source, **{name: options[name] for name in where if name in options}))
     for name in options.keys() - set(where):
         held, asked = net.settings.get(name), options[name]
-        if held != asked: raise ValueError(f'{str(source)!r}: {name} is {asked!r} in config.json or in the call, but {held!r} in the weights file')
+        if held != asked: raise ValueError(f'{str(source)!r}: {name[:60]} is {reprlib.repr(asked)} in config.json or in the call, but {held!r} in the weights file')
     return net
 
 # %% ../nbs/00_core.ipynb #aae340e9

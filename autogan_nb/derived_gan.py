@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['DerivedGenerator', 'derive_from', 'settle_statistics', 'generate_images', 'save_generator', 'load_generator']
 
-# %% ../nbs/11_derived_gan.ipynb #eb6c6b3b
+# %% ../nbs/11_derived_gan.ipynb #c92e1047
 import torch
 from fastcore.basics import patch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 from torch.optim.swa_utils import update_bn
-from .core import from_hub, load_into, load_weights, save_weights
+from .core import from_hub, load_weights, network_of, save_weights
 from .search_space import Architecture
 from .shared_gan import Cell, ToImage, run_cells
 from .layers import as_maps, xavier_init_
@@ -118,7 +118,7 @@ def save_generator(
     "Write a generator with its architecture and settings into one safetensors file."
     save_weights(path, generator.state_dict(), generator.settings | {'notes': notes})
 
-# %% ../nbs/11_derived_gan.ipynb #89727753
+# %% ../nbs/11_derived_gan.ipynb #1d018357
 def load_generator(
     path, # of a file written by `save_generator`
     device: str = 'cpu', # where to put it
@@ -126,8 +126,9 @@ def load_generator(
     "Read a generator; FileNotFoundError or ValueError if the file is missing or something else."
     tensors, settings = load_weights(path)
     notes = settings.pop('notes', {})
-    if settings.keys() != {'arch', 'width', 'latent_dim', 'bottom', 'channels'}: raise ValueError(f"{str(path)!r} is no generator: its settings are {', '.join(settings)}")
-    generator = load_into(DerivedGenerator(**settings), tensors, path)
+    if settings.keys() != {'arch', 'width', 'latent_dim', 'bottom', 'channels'} or not isinstance(notes, dict):
+        raise ValueError(f"{str(path)!r} is no generator: its settings are {' '.join(', '.join(settings).split())[:100]}")
+    generator = network_of(DerivedGenerator, settings, tensors, path)
     generator.notes = notes
     return generator.to(device).eval()
 

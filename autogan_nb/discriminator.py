@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['CriticBlock', 'grown_shrinks', 'Discriminator', 'save_discriminator', 'load_discriminator']
 
-# %% ../nbs/04_discriminator.ipynb #4dbb87aa
+# %% ../nbs/04_discriminator.ipynb #40ae79ee
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
-from .core import from_hub, load_into, load_weights, save_weights
+from .core import from_hub, load_weights, network_of, save_weights
 from .layers import conv3x3, conv_pool, spectral, xavier_init_
 
 # %% ../nbs/04_discriminator.ipynb #ee5d4dde
@@ -61,7 +61,7 @@ It has learned to tell one generator's images from real ones. Of other images it
 - {{ name }}: {{ value }}{% endfor %}
 """
 
-# %% ../nbs/04_discriminator.ipynb #cfcc80cc
+# %% ../nbs/04_discriminator.ipynb #a8c6267d
 class Discriminator(nn.Module, PyTorchModelHubMixin, library_name='autogan_nb', tags=['gan', 'autogan'], model_card_template=_CARD):
     "The growing discriminator of the paper: images of `bottom * 2**k` pixels, k = 1 .. n_cells, to one logit each."
     def __init__(self,
@@ -71,6 +71,7 @@ class Discriminator(nn.Module, PyTorchModelHubMixin, library_name='autogan_nb', 
         bottom: int = 4, # the generator's bottom width (4 for CIFAR-10, 6 for STL-10)
     ):
         super().__init__()
+        if not 1 <= n_cells <= 16: raise ValueError(f'a discriminator is for 1 to 16 cells, not {n_cells}')
         self.n_cells, self.width, self.channels, self.bottom, self.notes = n_cells, width, channels, bottom, {}
         self.input = CriticBlock(channels, width, shrink=True, is_input=True)
         self.grown = nn.ModuleList(CriticBlock(width, width, shrink) for shrink in grown_shrinks(n_cells))
@@ -102,7 +103,7 @@ class Discriminator(nn.Module, PyTorchModelHubMixin, library_name='autogan_nb', 
         "What the constructor needs to build this network again."
         return dict(n_cells=self.n_cells, width=self.width, channels=self.channels, bottom=self.bottom)
 
-# %% ../nbs/04_discriminator.ipynb #bf67f132
+# %% ../nbs/04_discriminator.ipynb #a69e88ec
 def save_discriminator(
     path, # of the file, by custom `discriminator.safetensors`
     D: Discriminator, # the discriminator to save
@@ -118,8 +119,9 @@ def load_discriminator(
     "Read a discriminator; FileNotFoundError or ValueError if the file is missing or something else."
     tensors, settings = load_weights(path)
     notes = settings.pop('notes', {})
-    if settings.keys() != {'n_cells', 'width', 'channels', 'bottom'}: raise ValueError(f"{str(path)!r} is no discriminator: its settings are {', '.join(settings)}")
-    D = load_into(Discriminator(**settings), tensors, path)
+    if settings.keys() != {'n_cells', 'width', 'channels', 'bottom'} or not isinstance(notes, dict):
+        raise ValueError(f"{str(path)!r} is no discriminator: its settings are {' '.join(', '.join(settings).split())[:100]}")
+    D = network_of(Discriminator, settings, tensors, path)
     D.notes = notes
     return D.to(device).eval()
 

@@ -189,19 +189,19 @@ def save(self: Moments,
         unfinished.replace(path)
     finally: unfinished.unlink(missing_ok=True)
 
-# %% ../nbs/08_fid.ipynb #a042c5e3
+# %% ../nbs/08_fid.ipynb #f6bea3c3
 def _arrays(path) -> dict: # name to array
     "`mu`, `sigma` and `n` of an .npz file, as far as it has them; many kinds of errors if it is broken."
     wanted = ('mu', 'sigma', 'n')
     with zipfile.ZipFile(path) as file: size = sum(part.file_size for part in file.infolist() if part.filename.removesuffix('.npy') in wanted)
     if size > 9 * 16_384**2: raise ValueError(f"it would unfold into {size:,} bytes")
-    with np.load(path, allow_pickle=False) as file: return {name: file[name] for name in wanted if name in file}
+    with np.load(path, allow_pickle=False) as file: return {name: np.asarray(file[name]) for name in wanted if name in file}
 
 
 def _read_arrays(path) -> dict: # name to array
     "`mu`, `sigma` in float64 and perhaps `n`; `ValueError` if the file can't be read or holds something else."
     try: found = _arrays(path)
-    except Exception as error: raise ValueError(f"{path} is not a statistics file that can be read: {error}") from None
+    except Exception as error: raise ValueError(f"{path} is not a statistics file that can be read: {' '.join(str(error).split())[:200] or type(error).__name__}") from None
     if missing := sorted({'mu', 'sigma'} - set(found)):
         raise ValueError(f"{path} is not a statistics file: it holds no {' and no '.join(missing)}")
     if odd := [f'{name} of {array.dtype}' for name, array in found.items() if array.dtype.kind not in 'fiu']:
@@ -214,7 +214,7 @@ def _count(found): # None if the file tells no count
     if 'n' not in found: return None
     n = found['n']
     if n.shape == () and 2 <= n < 2**53 and n == int(n): return int(n)
-    raise ValueError(f"n is {str(n)[:20]}, expected a whole number of images, at least 2")
+    raise ValueError(f"n is {' '.join(str(n)[:200].split())[:20]}, expected a whole number of images, at least 2")
 
 # %% ../nbs/08_fid.ipynb #d7dd81bc
 @patch(cls_method=True)

@@ -29,12 +29,12 @@ def enlarge(
     if up == 'bilinear': return F.interpolate(x, scale_factor=2**doublings, mode='bilinear', align_corners=False)
     raise ValueError(f"up is {up!r}, expected 'nearest', 'bilinear' or 'deconv'")
 
-# %% ../nbs/03_layers.ipynb #3ebdd80d
+# %% ../nbs/03_layers.ipynb #062d9a28
 def four_by_four(
     weight: torch.Tensor, # (out, in, 3, 3) convolution weights
 ) -> torch.Tensor: # (out, in, 4, 4)
     "The sum of a 3x3 kernel placed at the four corners of a 4x4 one."
-    return F.avg_pool2d(weight, 2, stride=1, padding=1, divisor_override=1)
+    return 4 * F.avg_pool2d(weight, 2, stride=1, padding=1)       # torch.onnx drops divisor_override without a word
 
 # %% ../nbs/03_layers.ipynb #c4f55348
 def nearest_as_kernel(

@@ -5,17 +5,18 @@
 # %% auto #0
 __all__ = ['read_checkpoint', 'recognise', 'load_published', 'load_published_discriminator']
 
-# %% ../nbs/53_published.ipynb #9a2688ae
-import math, pickle, re, zipfile
+# %% ../nbs/53_published.ipynb #224cc4c3
+import math, re, reprlib
 from pathlib import Path
 import numpy as np
 import torch
+from .data import check_archive, is_stored
 from .derived_gan import DerivedGenerator
 from .discriminator import Discriminator
 from .search_space import NAMED, Architecture
 from .shared_gan import SharedGenerator
 
-# %% ../nbs/53_published.ipynb #2a3aa6c3
+# %% ../nbs/53_published.ipynb #c974a3a7
 _NUMBERS = [(np.float64(0).__reduce__()[0], f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')]
 _NUMBERS += [np.dtype, *(type(np.dtype(code)) for code in ('f4', 'f8', 'i4', 'i8'))]
 
@@ -25,13 +26,14 @@ def read_checkpoint(
     "Read tensors, numbers and text, and nothing that runs. FileNotFoundError or ValueError if that is not what the file holds."
     if not Path(path).is_file(): raise FileNotFoundError(f'there is no checkpoint at {str(path)!r}')
     try:
+        check_archive(path)
         with torch.serialization.safe_globals(_NUMBERS): box = torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, zipfile.BadZipFile) as e:
-        if asked := re.search(r'GLOBAL (\S+)', str(e)):
+    except Exception as e:
+        if asked := re.search(r'GLOBAL (\S{1,80})', str(e)):
             raise ValueError(f'{str(path)!r} is refused: besides tensors, numbers and text it asks for {asked[1]}, which could run a program') from None
         raise ValueError(f'{str(path)!r} is no checkpoint that torch.save wrote, or a part of one') from None
     if not isinstance(box, dict): raise ValueError(f'{str(path)!r} holds a {type(box).__name__}, expected a dictionary of weights')
-    return box
+    return dict(box)
 
 # %% ../nbs/53_published.ipynb #b8b84559
 _ENDS = {'linear': 'l1', 'to_image.0': 'to_rgb.0', 'to_image.2': 'to_rgb.2'}
@@ -73,11 +75,19 @@ def _renamed(net, parts):
     split = {name: name.rpartition('.') for name in net.state_dict()}
     return {name: f'{parts[part]}.{leaf}' for name, (part, _, leaf) in split.items()}
 
-# %% ../nbs/53_published.ipynb #780cc83b
+# %% ../nbs/53_published.ipynb #e582c196
+def _backed(weights, names, width):
+    "ValueError unless the first of `names` is a convolution as wide as the file claims: then no network is built that is much larger than the file."
+    name = next((name for name in names if name in weights), names[0])
+    if name not in weights or weights[name].shape != (width, width, 3, 3):
+        raise ValueError(f'the checkpoint has no {name} of shape {(width, width, 3, 3)}, which a network of its width needs')
+
 def _sizes(weights):
     "Width, latent length, bottom width and channels of a published generator. ValueError if they make no sense."
-    rows, latent_dim = weights['l1.weight'].shape
-    channels, width = weights['to_rgb.2.weight'].shape[:2]
+    last, linear = (weights[name].shape for name in ('to_rgb.2.weight', 'l1.weight'))
+    if len(last) != 4 or len(linear) != 2 or 0 in (*last, *linear): raise ValueError(f'to_rgb.2 has shape {tuple(last)} and l1 {tuple(linear)} in the checkpoint, a generator has none like these')
+    (channels, width), (rows, latent_dim) = last[:2], linear
+    _backed(weights, ('cell1.c1.weight', 'cell1.pre_conv1.conv.weight'), width)
     bottom = math.isqrt(rows // width)
     if bottom**2 * width != rows: raise ValueError(f'l1 makes {rows} numbers in the checkpoint, not a square of maps {width} channels deep')
     return dict(width=width, latent_dim=latent_dim, bottom=bottom, channels=channels)
@@ -96,24 +106,30 @@ def recognise(
         if gen_model in (None, f'autogan_cifar10_{name.lower()}') and _fixed_names(arch) == weights.keys(): return arch
     raise ValueError('the checkpoint does not show its architecture (upsampling and instance norm have no weights): pass it as arch')
 
-# %% ../nbs/53_published.ipynb #ed979db8
+# %% ../nbs/53_published.ipynb #9d877f5b
+def _listed(names):
+    "The first of some names, for a message."
+    return ', '.join(str(name) if len(str(name)) < 60 else reprlib.repr(name) for name in list(names)[:5]) or 'nothing'
+
 def _check_fixed(arch, weights):
     "ValueError if an architecture is not the one of these fixed weights, as far as they show."
     for i, cell in enumerate(arch):
         if cell.conv != 'pre' or cell.up == 'deconv': raise ValueError(f'a published fixed model has pre-activation cells without deconvolution, cell {i} of the architecture is {cell}')
-    if extra := sorted(weights.keys() - _fixed_names(arch)): raise ValueError(f'the checkpoint has {extra[0]}, which the architecture {arch} lacks')
+    if extra := sorted(weights.keys() - _fixed_names(arch)): raise ValueError(f'the checkpoint has {_listed(extra[:1])}, which the architecture {arch} lacks')
 
-# %% ../nbs/53_published.ipynb #fae53ca7
+# %% ../nbs/53_published.ipynb #8b35bd33
 def _find_weights(box, keys, part):
     "The weights under the first of `keys` in a checkpoint, or the file itself if it has `part`; and the key. ValueError if there are none."
     key = next((key for key in keys if key in box), None)
     weights = box if key is None and part in box else box.get(key)
-    if weights is None: raise ValueError(f"expected {' or '.join(keys)} in the checkpoint, it has {', '.join(map(str, list(box)[:5])) or 'nothing'}")
-    if not isinstance(weights, dict) or not all(isinstance(w, torch.Tensor) for w in weights.values()):
-        raise ValueError(f"expected a dictionary of tensors {f'under {key}' if key else 'only'}")
+    if weights is None: raise ValueError(f"expected {' or '.join(keys)} in the checkpoint, it has {_listed(box)}")
+    where = f'under {key}' if key else 'only'
+    if not isinstance(weights, dict) or not all(isinstance(w, torch.Tensor) for w in weights.values()): raise ValueError(f'expected a dictionary of tensors {where}')
+    if not all(isinstance(name, str) and is_stored(w) and not w.is_complex() for name, w in weights.items()):
+        raise ValueError(f'expected a dictionary of named real tensors {where}, each with all of its numbers')
     return weights, key or 'the file itself'
 
-# %% ../nbs/53_published.ipynb #cf93ca40
+# %% ../nbs/53_published.ipynb #da5ab3b5
 def _shared_generator(weights, arch):
     "An empty network for the weights of a published shared model, the dictionary of its parts, and a word for it."
     n_cells = sum(f'cell{i}.c_sc.weight' in weights for i in (1, 2, 3))
@@ -132,9 +148,14 @@ def _generator_for(weights, arch, gen_model):
     if {'l1.weight', 'to_rgb.2.weight'} <= weights.keys():
         if 'cell1.pre_conv1.conv.weight' in weights: return _shared_generator(weights, arch)
         if 'cell1.c1.weight' in weights: return _fixed_generator(weights, arch, gen_model)
-    raise ValueError(f"its weights are no published generator's, fixed or shared: they are {', '.join(map(str, list(weights)[:3])) or 'nothing'}, ...")
+    raise ValueError(f"its weights are no published generator's, fixed or shared: they are {_listed(weights)}, ...")
 
-# %% ../nbs/53_published.ipynb #ee39e80a
+# %% ../nbs/53_published.ipynb #efba5046
+def _number(value, name, kind):
+    "ValueError if what a checkpoint notes under a name is no number."
+    try: return kind(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError): raise ValueError(f'expected a number under {name}, got {reprlib.repr(value)}') from None
+
 def load_published(
     path, # of a checkpoint of the published code
     arch=None, # its architecture, in any form `Architecture.parse` reads; None: recognise A, B, C, or take a shared model whole
@@ -148,8 +169,8 @@ def load_published(
         arch = None if arch is None else Architecture.parse(arch)
         net, parts, word = _generator_for(weights, arch, box.get('gen_model'))
         net = _fill(net, _renamed(net, parts), weights, word)
+        net.notes = dict(source='published checkpoint', weights=key) | {k: _number(box[k], k, kind) for k, kind in dict(epoch=int, best_fid=float).items() if k in box}
     except ValueError as e: raise ValueError(f'{str(path)!r}: {e}') from None
-    net.notes = dict(source='published checkpoint', weights=key) | {k: kind(box[k]) for k, kind in dict(epoch=int, best_fid=float).items() if k in box}
     return net.to(device)
 
 # %% ../nbs/53_published.ipynb #d94a269d
@@ -163,7 +184,7 @@ def _critic_name(ours):
     if not spectral_norm: part, _, leaf = ours.rpartition('.')
     return f'{_CRITIC[part]}.{_SPECTRAL.get(leaf, leaf)}'
 
-# %% ../nbs/53_published.ipynb #420fc64f
+# %% ../nbs/53_published.ipynb #61d86a65
 def load_published_discriminator(
     path, # of a checkpoint of the published code
     bottom: int = 4, # the generator's bottom width: 4 for CIFAR-10, 6 for STL-10; the file does not say
@@ -175,7 +196,10 @@ def load_published_discriminator(
         weights, key = _find_weights(box, ('dis_state_dict',), 'l5.weight_orig')
         if 'block1.c1.weight' in weights: raise ValueError('the checkpoint has block1.c1.weight: a discriminator without spectral normalisation, which ours always has')
         if 'block1.c1.weight_orig' not in weights: raise ValueError('the checkpoint has no block1.c1.weight_orig, which a published discriminator needs')
-        width, channels = weights['block1.c1.weight_orig'].shape[:2]
+        first = weights['block1.c1.weight_orig'].shape
+        if len(first) != 4 or 0 in first: raise ValueError(f'block1.c1 has shape {tuple(first)} in the checkpoint, a discriminator has none like this')
+        width, channels = first[:2]
+        _backed(weights, ['block2.c1.weight_orig'], width)
         D = Discriminator(3, width, channels, bottom)
         D = _fill(D, {name: _critic_name(name) for name in D.state_dict()}, weights, 'a published discriminator')
     except ValueError as e: raise ValueError(f'{str(path)!r}: {e}') from None

@@ -23,7 +23,7 @@ from .shared_gan import SharedGenerator
 from .survives import InParts
 from .training import GANConfig, GANTrainer
 
-# %% ../nbs/16_search.ipynb #213f31ce
+# %% ../nbs/16_search.ipynb #c67c455e
 @dataclass(frozen=True)
 class SearchConfig:
     "How long and how to search; the defaults are the paper's."
@@ -52,11 +52,12 @@ class SearchConfig:
         if self.top_k > self.candidates: raise ValueError(f'K = {self.top_k} beams cannot be kept out of M = {self.candidates} candidates')
         for name in ('iterations', 'top_k', 'controller_steps', 'controller_batch', 'reward_images', 'look_every'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
+        if not 0 < self.epochs <= 10**6: raise ValueError(f'epochs is {self.epochs}, expected a number of passes over the data, above 0')
         growths = (0,) + self.grow_after + (self.iterations,)
         if list(growths) != sorted(set(growths)):
             raise ValueError(f'growth after iterations {self.grow_after} of {self.iterations}: expected increasing numbers between 1 and {self.iterations - 1}')
 
-# %% ../nbs/16_search.ipynb #2f85484c
+# %% ../nbs/16_search.ipynb #0fdbb8a5
 @dataclass
 class Progress:
     "What has been done of an iteration."
@@ -65,6 +66,7 @@ class Progress:
     seen: int = 0 # how many of them the detector has been told
     shared: dict = None # summary of the shared GAN's training; None: not done
     rows: list = field(default_factory=list) # what each controller update reported
+    learned: dict = None # summary of the controller's training; None: not done
 
 # %% ../nbs/16_search.ipynb #84750391
 class Search:
@@ -271,7 +273,7 @@ def reset(self: Search):
     self.trainer = self.new_gan()
     self.detector.clear()
 
-# %% ../nbs/16_search.ipynb #4a9c4246
+# %% ../nbs/16_search.ipynb #853a65cc
 @patch
 def iterate(self: Search,
     tick=lambda: None, # called before every unit of work: moves a progress bar, or raises something to stop here
@@ -279,7 +281,8 @@ def iterate(self: Search,
     "One iteration, from where it was stopped: train the shared GAN, train the controller, grow if it is time, reset if it has collapsed."
     now = self.now
     if now.shared is None: now.shared = self.train_shared(tick)
-    record = dict(iteration=self.iteration, size=self.size) | now.shared | self.train_controller(tick)
+    if now.learned is None: now.learned = self.train_controller(tick)
+    record = dict(iteration=self.iteration, size=self.size) | now.shared | now.learned
     beams = self.rank() if self.iteration + 1 in self.config.grow_after else None
     self.iteration += 1
     if beams: self.grow(beams)
@@ -288,13 +291,13 @@ def iterate(self: Search,
     self.now = Progress()
     return record | dict(resets=self.resets)
 
-# %% ../nbs/16_search.ipynb #217617f8
+# %% ../nbs/16_search.ipynb #fce5e102
 @patch
 def state(self: Search) -> dict: # plain values and tensors
     "All that the next steps depend on."
     now = self.now
     parts = {name: getattr(self, name).state_dict() for name in ('trainer', 'policy', 'detector', 'stream')}
-    done = dict(archs=now.archs and [str(arch) for arch in now.archs], losses=list(now.losses), seen=now.seen, shared=now.shared, rows=list(now.rows))
+    done = dict(archs=now.archs and [str(arch) for arch in now.archs], losses=list(now.losses), seen=now.seen, shared=now.shared, rows=list(now.rows), learned=now.learned)
     rewards = dict(measured={str(arch): reward for arch, reward in self.measured.items()}, reward_z=self.reward_z)
     return parts | rewards | dict(now=done, iteration=self.iteration, resets=self.resets, kept=self.kept, rng=self.rng.get_state(),
                                   batches=(self.gan_config.d_batch, self.gan_config.g_batch), most=self.draw.most)
@@ -306,7 +309,7 @@ def load(self: Search,
     "Go to a state."
     self.iteration, self.resets, self.kept = state['iteration'], state['resets'], dict(state['kept'])
     here, now = self.data.device, state['now']
-    self.now = Progress(now['archs'] and [Architecture.parse(text) for text in now['archs']], [loss.to(here) for loss in now['losses']], now['seen'], now['shared'], list(now['rows']))
+    self.now = Progress(now['archs'] and [Architecture.parse(text) for text in now['archs']], [loss.to(here) for loss in now['losses']], now['seen'], now['shared'], list(now['rows']), now['learned'])
     self.measured, self.reward_z = {Architecture.parse(text): reward for text, reward in state['measured'].items()}, state['reward_z']
     if self.reward_z is not None: self.reward_z = self.reward_z.to(here)
     self.policy, self.stream = self.new_policy(), self.new_stream()

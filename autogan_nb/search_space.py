@@ -6,10 +6,11 @@
 __all__ = ['CONVS', 'NORMS', 'UPS', 'A', 'B', 'C', 'NAMED', 'Decision', 'cell_schema', 'CellArch', 'Architecture', 'count_cells',
            'count_architectures', 'all_cells', 'random_cell', 'random_architecture']
 
-# %% ../nbs/09_search_space.ipynb #abf68e57
+# %% ../nbs/09_search_space.ipynb #0f353864
 import json
 import operator
 import re
+import reprlib
 from dataclasses import asdict, dataclass
 from itertools import product
 from math import prod
@@ -42,9 +43,14 @@ def cell_schema(
     skips = tuple(Decision(f'skip_{i + 1}', (False, True)) for i in range(index))
     return (*skips, Decision('C', CONVS), Decision('N', NORMS), Decision('U', UPS), Decision('SC', (False, True)))
 
-# %% ../nbs/09_search_space.ipynb #ee86f6fd
+# %% ../nbs/09_search_space.ipynb #13033b58
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 80
+
+def _short(value): return _brief.repr(value)   # whole if it is short: a message must not repeat a megabyte
+
 def _check(name, value, choices, where=''):
-    if value not in choices: raise ValueError(f"{where}{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+    if value not in choices: raise ValueError(f"{where}{name} must be one of {', '.join(map(str, choices))}, got {_short(value)}")
 
 @dataclass(frozen=True, order=True)
 class CellArch:
@@ -94,9 +100,9 @@ def __str__(self: CellArch) -> str:
     skips = [f's{i}' for i, taken in enumerate(self.skips) if taken]
     return '-'.join([self.conv, self.norm, self.up, *['sc'] * self.shortcut, *skips])
 
-# %% ../nbs/09_search_space.ipynb #09c26d4e
+# %% ../nbs/09_search_space.ipynb #fb47948d
 def _parse_cell(word, index):
-    where, parts = f'cell {index} ({word!r}): ', word.lower().split('-')
+    where, parts = f'cell {index} ({_short(word)}): ', word.lower().split('-')
     if len(parts) < 3: raise ValueError(f'{where}expected conv-norm-up and perhaps -sc -s0 -s1, like pre-none-nearest-sc')
     for name, part, choices in zip(('conv', 'norm', 'up'), parts, (CONVS, NORMS, UPS)): _check(name, part, choices, where)
     flags, skips = parts[3:], [f's{i}' for i in range(index)]
@@ -104,16 +110,22 @@ def _parse_cell(word, index):
     if len(set(flags)) < len(flags): raise ValueError(f'{where}a part is named twice')
     return CellArch(*parts[:3], 'sc' in flags, tuple(skip in flags for skip in skips))
 
-# %% ../nbs/09_search_space.ipynb #92030e1a
+# %% ../nbs/09_search_space.ipynb #5623b463
+_MOST = 16   # cells of an architecture: from 4 pixels they lead to 262,144
+
+def _count(n):
+    if n > _MOST: raise ValueError(f'an architecture has at most {_MOST} cells, got {n:,}')
+
 @dataclass(frozen=True, order=True, repr=False)
 class Architecture:
-    "A generator as data: its cells in order; ValueError when a cell stands in the wrong place"
+    "A generator as data: its cells in order; ValueError when a cell stands in the wrong place, or for more than 16"
     cells: tuple[CellArch, ...] = ()  # cell i has exactly i skip answers
 
     def __post_init__(self):
         object.__setattr__(self, 'cells', tuple(self.cells))
+        _count(len(self))
         for i, cell in enumerate(self.cells):
-            if not isinstance(cell, CellArch): raise TypeError(f'cell {i} must be a CellArch, got {cell!r}')
+            if not isinstance(cell, CellArch): raise TypeError(f'cell {i} must be a CellArch, got {_short(cell)}')
             if cell.index != i: raise ValueError(f'cell {i} needs {i} skip answers, one per earlier cell, got {cell.index}: {cell}')
 
     def __len__(self): return len(self.cells)
@@ -150,7 +162,7 @@ def to_vector(self: Architecture) -> list[int]:  # 4 integers for cell 0, 5 for 
         if skips: vector.append(int(''.join(map(str, skips)), base=2))
     return vector
 
-# %% ../nbs/09_search_space.ipynb #56248848
+# %% ../nbs/09_search_space.ipynb #a1499003
 def _places(n_cells):
     questions = lambda i: [('conv', 2), ('norm', 3), ('up', 3), ('shortcut', 2), ('skips', 2**i)][:5 if i else 4]
     return [(f'cell {i}, {name}', n) for i in range(n_cells) for name, n in questions(i)]
@@ -161,12 +173,14 @@ def from_vector(
     vector,  # 4, 9, 14, ... integers
 ) -> Architecture:
     "Read the published flat vector; ValueError for a wrong length or a value out of range"
-    vector = [operator.index(v) for v in vector]
+    try: vector = [operator.index(v) for v in vector]
+    except TypeError: raise ValueError(f'an architecture vector holds whole numbers, got {_short(vector)}') from None
     n_cells = (len(vector) + 1) // 5
+    _count(n_cells)
     if len(vector) != len(_places(n_cells)):
         raise ValueError(f'an architecture vector has 4, 9, 14, ... values (4 for cell 0, 5 for each later cell), got {len(vector)}')
     for at, (v, (name, n)) in enumerate(zip(vector, _places(n_cells))):
-        if not 0 <= v < n: raise ValueError(f'position {at} of the vector ({name}) must be 0 to {n - 1}, got {v}')
+        if not 0 <= v < n: raise ValueError(f'position {at} of the vector ({name}) must be 0 to {n - 1}, got {_short(v)}')
     cells = []
     for i in range(n_cells):
         conv, norm, up, shortcut, *skips = vector[max(0, 5 * i - 1):5 * i + 4]
@@ -180,7 +194,7 @@ B = Architecture.from_vector([1, 0, 1, 1,  1, 0, 1, 1, 1,  1, 0, 1, 1, 3])
 C = Architecture.from_vector([1, 1, 1, 1,  1, 0, 0, 1, 1,  1, 0, 1, 0, 3])
 NAMED = {'A': A, 'B': B, 'C': C}
 
-# %% ../nbs/09_search_space.ipynb #ec9ccd31
+# %% ../nbs/09_search_space.ipynb #d7b31aca
 @patch
 def to_json(self: Architecture) -> str:
     "The architecture as JSON text"
@@ -193,12 +207,13 @@ def from_json(
 ) -> Architecture:
     "Read what `to_json` wrote; ValueError when it is something else"
     try: return cls([CellArch(**cell) for cell in json.loads(text)['cells']])
-    except (TypeError, KeyError, json.JSONDecodeError) as e:
-        raise ValueError(f'not the JSON of an architecture ({type(e).__name__}: {e}): {text[:60]}') from e
+    except (TypeError, KeyError, RecursionError, json.JSONDecodeError) as e:
+        why = ' '.join(f'{type(e).__name__}: {e}'.split())[:100]
+        raise ValueError(f'not the JSON of an architecture ({why}): {_short(text)}') from None
 
-# %% ../nbs/09_search_space.ipynb #5b3f2c53
+# %% ../nbs/09_search_space.ipynb #a94a9bf7
 def _no_architecture(value):
-    return ValueError(f"{value!r} is no architecture: expected {', '.join(NAMED)}, words like {A[0]}, a vector like {A.to_vector()[:4]} or JSON")
+    return ValueError(f"{_short(value)} is no architecture: expected {', '.join(NAMED)}, words like {A[0]}, a vector like {A.to_vector()[:4]} or JSON")
 
 def _from_values(values):
     "The architecture of a sequence of `CellArch`s or of integers (list, tuple, array or tensor)."
@@ -208,6 +223,13 @@ def _from_values(values):
     except TypeError: raise _no_architecture(values) from None
     return Architecture(values) if values and isinstance(values[0], CellArch) else Architecture.from_vector(values)
 
+_LONGEST = 20_000   # characters of a text that `parse` looks at; the longest architecture needs a third of them as JSON
+
+def _as_text(cells):
+    "A dictionary as JSON; ValueError if it holds something else."
+    try: return json.dumps(cells)
+    except (TypeError, ValueError, RecursionError): raise _no_architecture(cells) from None
+
 @patch(cls_method=True)
 def parse(
     cls: Architecture,
@@ -215,13 +237,14 @@ def parse(
 ) -> Architecture:
     "The architecture that a text or a vector means; ValueError when it means none"
     if isinstance(text, cls): return text
-    if isinstance(text, dict): return cls.from_json(json.dumps(text))
+    if isinstance(text, dict): text = _as_text(text)
     if not isinstance(text, str): return _from_values(text)
+    if len(text) > _LONGEST: raise ValueError(f'a text of {len(text):,} characters is no architecture: expected at most {_LONGEST:,}')
     text = text.strip()
     name = text.upper().replace('_', '-').removeprefix('AUTOGAN-CIFAR10-')
     if name in NAMED: return NAMED[name]
     if text.startswith('{'): return cls.from_json(text)
-    if re.fullmatch(r'[-\[\]\d\s,]*\d[-\[\]\d\s,]*', text): return cls.from_vector(map(int, re.findall(r'-?\d+', text)))
+    if re.fullmatch(r'[-\[\]\d\s,]+', text) and re.search(r'\d', text): return cls.from_vector(map(int, re.findall(r'-?\d+', text)))
     if text and '-' not in text: raise _no_architecture(text)
     return cls([_parse_cell(word.strip(), i) for i, word in enumerate(text.split(',') if text else [])])
 

@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['export_graph', 'export_generator', 'load_exported', 'check_export']
 
-# %% ../nbs/54_sharing.ipynb #171c8f47
-import copy, io, json
+# %% ../nbs/54_sharing.ipynb #ab42b3bb
+import copy, io, json, logging, re, zipfile
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 import torch
 from torch import nn
 from .core import write_atomic
+from .data import check_archive, first_words
 
 # %% ../nbs/54_sharing.ipynb #2557e4bb
 def export_graph(
@@ -56,26 +58,80 @@ def export_generator(
     "Write a generator as a graph that runs by itself. ValueError for another suffix, ImportError if .onnx cannot be written here."
     write_atomic(path, _FORMATS[_format(path)](generator))
 
-# %% ../nbs/54_sharing.ipynb #a5d30ae6
+# %% ../nbs/54_sharing.ipynb #38b9927e
+_ON_FILES = {'from_file', 'save'}     # the only ones of PyTorch's own operations that take the name of a file
+_PART = re.compile(r'([\w-]+/)?(data/weights/weight_\d+|data/constants/tensor_\d+|data/\w+/model\w*\.(json|pt)|models/model\.json|(extra|extra_files)/autogan_nb'
+                   r'|serialized_\w+\.(json|pt)|archive_\w+|byteorder|version|\.data/\w+)')
+_NUMBER = re.compile(r"(\d{1,9}\*)?([su]\d+|Symbol\('[su]\d+'(, \w+=(True|False))*\))|\d{1,9}")
+_FORM = re.compile(r'[\w.,;:/ <>=+-]*')
+
+def _harmless(key, text):
+    "May this text stand under this key of an exported graph?"
+    if key == 'target': return text.startswith('torch.ops.aten.') and text.split('.')[3] not in _ON_FILES and bool(_FORM.fullmatch(text))
+    if key == 'expr_str': return bool(_NUMBER.fullmatch(text))
+    if key in ('in_spec', 'out_spec'): return all(kind.startswith('builtins.') for name, kind in _texts(json.loads(text)) if name == 'type')
+    return bool(_FORM.fullmatch(text))
+
+def _texts(tree, key=None):
+    "Every text in what JSON gave, with the name it stands under."
+    if isinstance(tree, str): yield key, tree
+    for name, branch in tree.items() if isinstance(tree, dict) else [(key, item) for item in tree] if isinstance(tree, list) else ():
+        yield from _texts(branch, name)
+        if isinstance(tree, dict): yield None, name
+        if name == 'use_pickle' and branch: raise ValueError('it holds pickled objects')
+
+# %% ../nbs/54_sharing.ipynb #b4e10554
+def _checked(name, data):
+    "A part of a .pt2 file, if it holds what our exports hold. ValueError otherwise."
+    if name.endswith('.pt'): torch.load(io.BytesIO(data), weights_only=True)
+    if not name.endswith('.json'): return data
+    tree = json.loads(data)
+    if strange := next((text for key, text in _texts(tree) if not _harmless(key, text)), None): raise ValueError(f'it asks for {strange[:60]!r}')
+    return json.dumps(tree)
+
+def _copied(path):
+    "A .pt2 file once more, in memory, checked."
+    check_archive(path)
+    fresh = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(fresh, 'w') as new:
+        for name in dict.fromkeys(old.namelist()):
+            if _PART.fullmatch(name): new.writestr(name, _checked(name, old.read(name)))
+    fresh.seek(0)
+    return fresh
+
+# %% ../nbs/54_sharing.ipynb #2e24e739
 def _run_onnx(path):
     import onnxruntime
-    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4              # what is wrong with a file is said once, by us
+    session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'], enable_fallback=0)
     facts = session.get_modelmeta().custom_metadata_map.get('autogan_nb', '{}')
     return lambda z: torch.from_numpy(session.run(None, {'z': z.cpu().numpy()})[0]), facts
 
 def _run_pt2(path):
     extra = {'autogan_nb': ''}
-    run = torch.export.load(str(path), extra_files=extra).module()
+    with _quiet('torch.export'): run = torch.export.load(_copied(path), extra_files=extra).module()
     return lambda z: run(z.cpu()), extra['autogan_nb'] or '{}'
+
+@contextmanager
+def _quiet(name):
+    "Inside, this logger says nothing."
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try: yield
+    finally: logger.disabled = before
 
 def load_exported(
     path, # of a file written by `export_generator`
 ) -> tuple: # (a function from latents to images, both on the CPU; the facts: settings and notes)
-    "Read an exported generator. FileNotFoundError if it is not there, ValueError for another suffix."
+    "Read an exported generator. FileNotFoundError if it is not there, ValueError for another suffix or if it is something else."
     run = {'.pt2': _run_pt2, '.onnx': _run_onnx}[_format(path)]
     if not Path(path).is_file(): raise FileNotFoundError(f'there is no exported generator at {str(path)!r}')
-    draw, facts = run(path)
-    return draw, json.loads(facts)
+    try:
+        draw, facts = run(path)
+        return draw, dict(json.loads(facts))
+    except ImportError: raise
+    except Exception as e: raise ValueError(f'{str(path)!r} is no generator that was exported here: {first_words(e)}') from None
 
 # %% ../nbs/54_sharing.ipynb #1f4af297
 @torch.no_grad()

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ImageFiles', 'ArrayFile', 'Workers', 'StreamedData', 'StreamedBatches', 'stream_folder', 'save_array', 'open_data']
 
-# %% ../nbs/50_streaming.ipynb #5927dc23
+# %% ../nbs/50_streaming.ipynb #e4c516b9
 import functools, gc, inspect, os, sys
 from pathlib import Path
 import numpy as np
@@ -13,8 +13,8 @@ import torch
 from fastcore.basics import patch
 from fastcore.meta import delegates
 from .core import progress
-from .data import (Batches, ImageData, _find_images, _read_image, as_images, check_wanted, data_kind, deal, fingerprint_of,
-                             load_data, report_broken, resize, to_channels)
+from .data import (Batches, ImageData, _find_images, _read_image, as_images, check_wanted, data_kind, deal, fingerprint_of, first_words,
+                             load_data, quiet_pillow, report_broken, resize, to_channels)
 
 # %% ../nbs/50_streaming.ipynb #5f0b4661
 class ImageFiles:
@@ -36,18 +36,18 @@ class ImageFiles:
         lost = os.fsdecode(self.names[indices][int((~good).nonzero()[0])])
         raise OSError(f'{lost} in {self.folder.name} cannot be read (any more)')
 
-# %% ../nbs/50_streaming.ipynb #bfb4fe5e
+# %% ../nbs/50_streaming.ipynb #e5295b94
 @patch
 def look(self: ImageFiles,
     indices, # whole numbers
 ) -> tuple: # (uint8 images that can be read, a mask that says which of `indices` they are)
     "Some of the images, as far as they can be read."
     _, channels, size, _ = self.shape
-    found = [_read_image(self.folder/os.fsdecode(self.names[k]), size, channels) for k in indices]
+    with quiet_pillow(): found = [_read_image(self.folder/os.fsdecode(self.names[k]), size, channels) for k in indices]
     good = torch.tensor([image is not None for image in found])
     return torch.stack([i for i in found if i is not None]) if good.any() else torch.empty(0, *self.shape[1:], dtype=torch.uint8), good
 
-# %% ../nbs/50_streaming.ipynb #3a9dbaa5
+# %% ../nbs/50_streaming.ipynb #283ad83e
 class ArrayFile:
     "A .npy file as if it were a uint8 tensor (n, channels, size, size). FileNotFoundError, or ValueError if it holds something else."
     def __init__(self,
@@ -58,7 +58,7 @@ class ArrayFile:
         self.path = Path(path).expanduser()
         if not self.path.is_file(): raise FileNotFoundError(f'there is no file {self.path}')
         try: first = ImageData(as_images(self._rows()[:1]))
-        except Exception as e: raise ValueError(f'{self.path} is not an array of images: {e}') from None
+        except Exception as e: raise ValueError(f'{self.path} is not an array of images: {first_words(e)}') from None
         check_wanted(1 if size is None else size, channels or 3)
         self.shape = (len(self._rows()), channels or first.channels, size or first.size, size or first.size)
 
@@ -244,7 +244,7 @@ def _inspect(files, workers, quiet):
     with bar, Workers(files.look, workers) as team: fingerprint = fingerprint_of(readable())
     return torch.cat(masks), fingerprint
 
-# %% ../nbs/50_streaming.ipynb #5706ee1b
+# %% ../nbs/50_streaming.ipynb #40390566
 def stream_folder(
     path, # a folder with images, or with a folder for each class
     size: int, # width and height to fit them to
@@ -260,7 +260,7 @@ def stream_folder(
     names, labels = _find_images(folder)
     files = ImageFiles(folder, names, size, channels)
     good, fingerprint = _inspect(files, workers, quiet)
-    report_broken(names, good, broken)
+    report_broken(names, good, broken, folder)
     source, labels = (files, labels) if good.all() else (_Part(files, good.nonzero()[:, 0]), None if labels is None else labels[good])
     data = StreamedData(source, labels, folder.resolve().name, device, workers)
     data.fingerprint = fingerprint

@@ -1,0 +1,620 @@
+"""Every reader of this package is fed with what it should never get: noise, near misses, and valid files with a few bytes changed.
+It answers with a valid object or with its documented error, one short sentence; nothing else, nothing left behind, nothing run, no hang, no memory filled.
+
+    pytest tests/test_fuzz.py                                        a short round, always the same
+    pytest tests/test_fuzz.py --long                                 10,000 inputs for each reader
+    python tests/test_fuzz.py 10000 nbs/results/fuzz.json            the same, with the counts written down"""
+import copy
+import io
+import json
+import math
+import os
+import pickle
+import platform
+import resource
+import signal
+import struct
+import sys
+import tempfile
+import time
+import warnings
+import zipfile
+import zlib
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import HypothesisWarning
+from PIL import Image
+
+from autogan_nb.cli import OPTIONS, PRESETS, configure, find_arch, preset_from
+from autogan_nb.core import RunFolder, load_weights, save_weights
+from autogan_nb.data import ImageData, _read_image, array_file, cifar10, image_folder, quiet_pillow
+from autogan_nb.derived_gan import DerivedGenerator, load_generator, save_generator
+from autogan_nb.discriminator import Discriminator, load_discriminator, save_discriminator
+from autogan_nb.features import _read_weights
+from autogan_nb.fid import Moments
+from autogan_nb.metrics import _stats_file
+from autogan_nb.published import load_published, load_published_discriminator
+from autogan_nb.search_space import NAMED, A, Architecture
+from autogan_nb.sharing import export_generator, load_exported
+from autogan_nb.shared_gan import SharedGenerator
+from autogan_nb.streaming import ArrayFile
+
+HARM = Path(tempfile.gettempdir()) / f'autogan-nb-harm-{os.getpid()}'
+
+
+class Payload:
+    "Unpickled in the ordinary way, it makes a folder."
+    def __reduce__(self): return os.mkdir, (str(HARM),)
+
+
+# ---- what goes in ----
+
+JUNK = st.one_of(st.none(), st.booleans(), st.sampled_from([0, -1, 1, 2, 3, 2**31, 2**63, 10**30, -1e300, 1e-300, .5, math.nan, math.inf, '', 'x', '../../x', 'pre', '1e400', [], {}, [[]], [1, 2, 3]]),
+                 st.integers(), st.floats(), st.text(max_size=20), st.lists(st.integers(-2, 300), max_size=20))
+DEEP = ['[' * 100_000, '{"a":' * 100_000, '[' * 100_000 + ']' * 100_000, '{"cells": ' + '[' * 50_000 + ']' * 50_000 + '}', '1e400', '-1e400', '9' * 5000, '"' + 'x' * 10**6 + '"', '\ud800', '\0']
+
+
+def spliced(draw, whole, other, extra):
+    "`whole` (text or bytes) with one change."
+    def spot(long):
+        near = min(300, long)
+        return draw(st.one_of(st.integers(0, long), st.integers(0, near), st.integers(long - near, long)))
+    i = spot(len(whole))
+    j = min(len(whole), i + draw(st.integers(1, 40)))
+    kind = draw(st.sampled_from(['cut', 'behead', 'drop', 'double', 'splice', 'insert', 'replace', 'swap']))
+    if kind == 'cut': return whole[:i]
+    if kind == 'behead': return whole[i:]
+    if kind == 'drop': return whole[:i] + whole[j:]
+    if kind == 'double': return whole[:j] + whole[i:]
+    if kind == 'splice': return whole[:i] + other[spot(len(other)):]
+    if kind == 'swap': return whole[:i] + whole[i:j][::-1] + whole[j:]
+    new = draw(extra)
+    return whole[:i] + new + whole[i + len(new) if kind == 'replace' else i:]
+
+
+@st.composite
+def changed_text(draw, seeds):
+    "A valid text with one to four changes."
+    text = draw(st.sampled_from(seeds))
+    extra = st.one_of(st.text(max_size=8), st.sampled_from(['-', ',', '0', '-1', '99999999999', 'sc', 's0', 's9', '[', '{', '"', 'null', '1e400', 'NaN', '../', '\n', 'A']))
+    for _ in range(draw(st.integers(1, 4))): text = spliced(draw, text, draw(st.sampled_from(seeds)), extra)
+    return text
+
+
+@st.composite
+def changed_bytes(draw, seeds):
+    "A valid file with one to four changes; a bit flipped is the most frequent."
+    data = draw(st.sampled_from(seeds))
+    extra = st.one_of(st.binary(min_size=1, max_size=8), st.sampled_from([b'\0' * 8, b'\xff' * 8, struct.pack('<Q', 2**40), struct.pack('<I', 2**31 - 1), b'PK\3\4', b'\x80\x02']))
+    for _ in range(draw(st.integers(1, 4))):
+        if data and draw(st.booleans()):
+            i = draw(st.integers(0, len(data) - 1))
+            data = data[:i] + bytes([data[i] ^ 1 << draw(st.integers(0, 7))]) + data[i + 1:]
+        else: data = spliced(draw, data, draw(st.sampled_from(seeds)), extra)
+    return data
+
+
+@st.composite
+def rezipped(draw, seeds):
+    "A zip archive whose members were changed, renamed, dropped or repeated; its checksums are right again."
+    with zipfile.ZipFile(io.BytesIO(draw(st.sampled_from([s for s in seeds if s[:2] == b'PK'])))) as old: members = [(name, old.read(name)) for name in old.namelist()]
+    where = draw(st.integers(0, len(members) - 1)) if draw(st.booleans()) else min(range(len(members)), key=lambda k: len(members[k][0]) + 99 * members[k][0].endswith('.pkl') * -1)
+    name, data = members[where]
+    kind = draw(st.sampled_from(['change'] * 6 + ['rename', 'drop', 'repeat', 'junk']))
+    if kind == 'change': members[where] = name, draw(changed_bytes([data or b'\0', members[0][1]]))
+    if kind == 'rename': members[where] = draw(st.one_of(st.sampled_from(['../../x.npy', '/etc/x', 'labels.npy', 'images.npy', 'mu.npy', 'n.npy']), st.text(min_size=1, max_size=9).filter(lambda t: t.isprintable()))), data
+    if kind == 'drop': del members[where]
+    if kind == 'repeat': members.append((name, draw(changed_bytes([data or b'\0']))))
+    if kind == 'junk': members[where] = name, draw(st.binary(max_size=200))
+    file = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(file, 'w', draw(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]))) as new:
+        warnings.simplefilter('ignore')
+        for name, data in members: new.writestr(name, data)
+    return file.getvalue()
+
+
+def paths(tree, here=()):
+    "Where something stands in a tree of dicts and lists."
+    yield here
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else (): yield from paths(value, (*here, key))
+
+
+@st.composite
+def changed_tree(draw, trees, junk=JUNK):
+    "A valid tree with one to three values replaced, dropped, or standing under another name."
+    tree, junk = json.loads(json.dumps(draw(st.sampled_from(trees)))), junk.map(copy.deepcopy)      # a later change must not reach the original
+    for _ in range(draw(st.integers(1, 3))):
+        *way, last = draw(st.sampled_from(list(paths(tree)))) or [None]
+        if last is None: return draw(junk)
+        inner = tree
+        for key in way: inner = inner[key]
+        kind = draw(st.sampled_from(['replace'] * 4 + ['drop', 'move']))
+        if kind == 'replace': inner[last] = draw(junk)
+        elif kind == 'drop': del inner[last]
+        elif isinstance(inner, dict): inner[draw(st.one_of(st.text(max_size=12), st.just('x' * 10_000)))] = inner.pop(last)
+        if not tree: return tree
+    return tree
+
+
+def as_json(trees): return changed_tree(trees).map(json.dumps)
+
+
+@st.composite
+def changed_header(draw, seeds):
+    "A safetensors file whose JSON header was changed; its length is right again."
+    data = draw(st.sampled_from(seeds))
+    length = struct.unpack('<Q', data[:8])[0]
+    header = json.loads(data[8:8 + length])
+    facts = json.loads(header['__metadata__']['autogan_nb'])
+    if draw(st.booleans()): header['__metadata__']['autogan_nb'] = json.dumps(draw(changed_tree([facts])))
+    else: header = draw(changed_tree([header]))
+    text = json.dumps(header).encode() if draw(st.integers(0, 9)) else draw(st.sampled_from(DEEP)).encode(errors='replace')
+    text += b' ' * (-len(text) % 8)
+    return struct.pack('<Q', len(text)) + text + data[8 + length:]
+
+
+def saved(write, suffix=''):
+    "The bytes that `write(path)` writes."
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / f'file{suffix}')
+        return (Path(folder) / f'file{suffix}').read_bytes()
+
+
+def packed(box, **kwargs): return saved(lambda path: torch.save(box, path, **kwargs))
+
+
+# ---- what may come out ----
+
+class Reader:
+    "A reader, its inputs, and how to see that what it gives is valid."
+    def __init__(self, name, inputs, read, valid, refuses=(ValueError,), share=1):
+        self.name, self.inputs, self.read, self.valid, self.refuses, self.share = name, inputs, read, valid, refuses, share
+
+
+def check_words(error):
+    said = str(error)
+    assert said.strip() and '\n' not in said and len(said) < 700, f'{type(error).__name__}: {said[:2000]!r}'
+
+
+@contextmanager
+def limited(seconds=30):
+    "TimeoutError in a piece of work that hangs."
+    def late(*_): raise TimeoutError(f'more than {seconds} seconds')
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try: yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def attempt(reader, content):
+    "'valid' or 'refused'; anything else is an error."
+    with limited(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        try: found = reader.read(content)
+        except reader.refuses as error:
+            check_words(error)
+            outcome = 'refused'
+        else: outcome = 'valid' if found is not None and reader.valid(found) is not False else 'refused'
+    assert len(caught) <= 3, [str(w.message) for w in caught]
+    return outcome
+
+
+def fuzz(reader, n):
+    "The number of inputs by outcome, and seconds."
+    counts, start, before = Counter(), time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    @settings(max_examples=max(1, int(n * reader.share)), derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(reader.inputs)
+    def once(content): counts[attempt(reader, content)] += 1
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', HypothesisWarning)          # large files make large texts, should one fail
+        once()
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+    assert grown < 2, f'{grown:.1f} GiB of memory'
+    assert not HARM.exists(), 'a payload ran'
+    return dict(inputs=counts.total(), valid=counts['valid'], refused=counts['refused'], seconds=round(time.perf_counter() - start, 1))
+
+
+# ---- the readers ----
+
+FOLDER = tempfile.TemporaryDirectory()
+HERE = Path(FOLDER.name)
+
+
+def from_file(read, name):
+    "A reader of bytes, through a file that stands alone in its folder before and after."
+    place = HERE / f'{len(os.listdir(HERE))} {name}'
+    place.mkdir()
+    def through(content):
+        (place / name).write_bytes(content)
+        try: return read(place / name)
+        finally: assert os.listdir(place) == [name], os.listdir(place)
+    return through
+
+
+def good_arch(arch):
+    assert isinstance(arch, Architecture) and Architecture.parse(str(arch)) == arch
+    assert Architecture.from_vector(arch.to_vector()) == arch == Architecture.from_json(arch.to_json())
+    assert len(arch.draw().splitlines()) == len(arch) + 2
+
+
+def architecture_readers():
+    words = st.sampled_from(['pre', 'post', 'none', 'batch', 'instance', 'nearest', 'bilinear', 'deconv', 'sc', 's0', 's1', 's2', '', 'x', 'PRE', '-', ' ', '\t'])
+    texts = [*NAMED, 'AutoGAN-CIFAR10-A', '', *map(str, NAMED.values()), *(' '.join(map(str, a.to_vector())) for a in NAMED.values()), str(A.to_vector()), A.to_json(), repr(A)]
+    near = st.lists(st.lists(words, min_size=1, max_size=7).map('-'.join), max_size=20).map(','.join)
+    numbers = st.lists(st.integers(-1, 8), max_size=30).map(lambda v: ' '.join(map(str, v)))
+    yield Reader('architecture as text', st.one_of(st.text(), near, numbers, changed_text(texts), changed_text(texts), st.sampled_from(DEEP + ['1 ' * 10**6, '1' * 10**6 + 'x', 'pre-' * 10**6])), Architecture.parse, good_arch)
+
+    vectors = st.one_of(st.lists(st.integers(0, 2), max_size=30), st.lists(JUNK, max_size=20), st.just([1] * 10**6), st.just([10**5000]),
+                        changed_tree([a.to_vector() for a in NAMED.values()]).filter(lambda v: isinstance(v, list)),
+                        st.tuples(st.sampled_from(list(NAMED.values())), st.integers(0, 13), st.integers(-1, 4)).map(lambda t: [*t[0].to_vector()[:t[1]], t[2], *t[0].to_vector()[t[1] + 1:]]))
+    yield Reader('architecture as vector', vectors, Architecture.from_vector, good_arch)
+    yield Reader('architecture as values', st.one_of(vectors, JUNK.filter(lambda v: not isinstance(v, str)), changed_tree([json.loads(A.to_json())])), Architecture.parse, good_arch)
+
+    trees = [json.loads(a.to_json()) for a in NAMED.values()]
+    anything = st.recursive(JUNK, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=6), inner, max_size=4)), max_leaves=12).map(json.dumps)
+    yield Reader('architecture as JSON', st.one_of(as_json(trees), as_json(trees), anything, st.text(), changed_text([json.dumps(t) for t in trees]), st.sampled_from(DEEP)), Architecture.from_json, good_arch)
+
+    rows = [[dict(name='searched 1', arch=str(a), kept=k == 0) for k, a in enumerate(NAMED.values())]]
+    def kept(content): return find_arch(str(path.parent)) if (path := (HERE / 'kept' / 'architectures.json')).write_bytes(content) is not None else None
+    (HERE / 'kept').mkdir()
+    yield Reader('architectures.json of a run', st.one_of(as_json(rows).map(str.encode), changed_bytes([json.dumps(rows[0]).encode()]), st.sampled_from(DEEP).map(lambda t: t.encode(errors='replace'))), kept, good_arch)
+
+
+def typed(value, like):
+    "Is a setting of the kind of its default?"
+    if is_dataclass(like): return type(value) is type(like) and all(typed(getattr(value, f.name), getattr(like, f.name)) for f in fields(like))
+    if isinstance(like, tuple): return isinstance(value, tuple) and all(type(v) is int for v in value)
+    if isinstance(like, float): return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is type(like) or like is None and isinstance(value, str)
+
+
+def good_preset(preset):
+    assert preset_from(json.loads(json.dumps(asdict(preset)))) == preset
+    like = PRESETS['digits']
+    for f in fields(like): assert typed(getattr(preset, f.name), None if f.name == 'root' else getattr(like, f.name)) or getattr(preset, f.name) is None and f.name == 'root', f
+
+
+def good_run(run):
+    assert isinstance(run.config, dict) and isinstance(run.versions, dict)
+
+
+def config_readers():
+    trees = [json.loads(json.dumps(asdict(p))) for p in PRESETS.values()]
+    yield Reader('settings of a run', changed_tree(trees), preset_from, good_preset)
+
+    kinds = {name: {int: st.integers(-2, 100), str: st.sampled_from(['hinge', 'x', 'digits', 'skip', 'reinforce', 'random', 'eager', 'bf16', '../../x']), float: st.floats(), bool: st.booleans(),
+                    tuple: st.lists(st.integers(-1, 100), max_size=4).map(tuple)}[type(getattr(PRESETS['digits'] if not parts else getattr(PRESETS['digits'], parts[0]), name)) if name != 'root' else str]
+             for name, parts in OPTIONS.items()}
+    options = st.fixed_dictionaries(dict(preset=st.sampled_from([*PRESETS, 'x', ''])), optional=kinds | dict(recipe=st.sampled_from(['paper', 'strong', 'digits', 'x'])))
+    few = st.tuples(st.sampled_from([*PRESETS]), st.dictionaries(st.sampled_from(list(kinds)), st.none(), max_size=3)).flatmap(lambda t: st.fixed_dictionaries({name: kinds[name] for name in t[1]}).map(lambda d: dict(preset=t[0]) | d))
+    yield Reader('options of a command', st.one_of(options, few, few), lambda given: configure(**given), good_preset)
+
+    whole = json.dumps(dict(config=dict(preset=trees[0], seed=0), versions=dict(torch='2')), indent=2)
+    near = [json.loads(whole)]
+    openings = st.one_of(changed_bytes([whole.encode()]), as_json(near).map(str.encode), st.binary(max_size=50), st.sampled_from(DEEP).map(lambda t: t.encode(errors='replace')))
+    yield Reader('config.json', openings, from_file(lambda path: RunFolder.open(path.parent), 'config.json'), good_run)
+
+    lines = [dict(kind='search', iteration=3, reward=2.5, arch='pre-none-nearest', losses=['NaN', 1.5]), dict(kind='train', step=1)]
+    log = b''.join(json.dumps(line).encode() + b'\n' for line in lines * 3)
+    made = RunFolder.create(HERE / 'logged', {})
+    made.close()
+    def records(content):
+        (made.path / 'log.jsonl').write_bytes(content)
+        return [made.records(), made.records('search')]
+    def good_records(found):
+        assert all(isinstance(r, dict) for r in found[0]) and found[1] == [r for r in found[0] if r.get('kind') == 'search'] or repr(found[1]).count('nan')
+    yield Reader('log.jsonl', st.one_of(changed_bytes([log]), as_json(lines).map(lambda t: log + t.encode() + b'\n' + log), st.binary(max_size=50), st.sampled_from(DEEP).map(lambda t: t.encode(errors='replace') + b'\n')), records, good_records)
+
+
+def good_images(data):
+    assert data.images.dtype == torch.uint8 and data.images.ndim == 4 and len(data) > 0 and data.images.shape[1] in (1, 3)
+    assert data.images.numel() < 10**7 and int(data.images.sum()) >= 0
+    assert data.labels is None or data.labels.shape == (len(data),) and data.labels.dtype == torch.int64
+
+
+def bomb_npz():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open('images.npy', 'w') as member:
+        np.lib.format.write_array_header_1_0(member, dict(descr='|u1', fortran_order=False, shape=(300, 2**10, 2**10)))
+        for _ in range(300): member.write(bytes(2**20))
+    return file.getvalue()
+
+
+def npy_header(text): return b'\x93NUMPY\1\0' + struct.pack('<H', len(text)) + text.encode(errors='replace')
+
+
+def array_readers():
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (6, 8, 8, 3), np.uint8), rng.integers(0, 10, 6)
+    evil = np.array([Payload()], dtype=object)
+    npz = [saved(lambda p, a=a: np.savez(open(p, 'wb'), **a)) for a in (dict(images=images, labels=labels), dict(arr_0=images[..., 0]), dict(images=evil), dict(images=images, labels=evil), dict(images=images, labels=labels * .5))]
+    npz += [saved(lambda p: np.savez_compressed(open(p, 'wb'), images=images)), bomb_npz()]
+    npy = [saved(lambda p, a=a: np.save(open(p, 'wb'), a)) for a in (images, images[..., 0], evil)] + [pickle.dumps(Payload(), protocol=2)]
+    headers = st.tuples(st.sampled_from(["'|u1'", "'|O'", "'<f8'", "'<U9'", "[('a', '|u1')]", '3', "'|V0'", "'<M8[s]'"]), st.booleans(), st.one_of(st.lists(st.sampled_from([0, 1, 6, 8, 3, -1, 2**31, 2**62, 2**64]), max_size=5).map(tuple), st.just('x'))).map(
+        lambda t: npy_header(f"{{'descr': {t[0]}, 'fortran_order': {t[1]}, 'shape': {t[2]}}}".ljust(110) + '\n') + images.tobytes())
+    odd = st.sampled_from([npy_header('(' * 9000), npy_header('9' * 9000), npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': " + '(' * 4000 + ')' * 4000 + '}'), npy_header('x' * 60_000), b'\x93NUMPY\3\0' + struct.pack('<I', 2**32 - 1)])
+    yield Reader('images in .npz', st.one_of(changed_bytes(npz[:-1]), rezipped(npz[:-1]), rezipped(npz[:-1]), st.binary(max_size=100), st.sampled_from(npz)), from_file(array_file, 'images.npz'), good_images)
+    yield Reader('images in .npy', st.one_of(changed_bytes(npy), headers, odd, st.sampled_from(npy)), from_file(array_file, 'images.npy'), good_images)
+
+    there = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    boxes = [dict(images=there, labels=torch.from_numpy(labels)), there, dict(images=there, extra=Payload()), dict(images=Payload())]
+    pt = [packed(b, _use_new_zipfile_serialization=new) for b in boxes for new in (True, False)]
+    values = st.one_of(JUNK, st.sampled_from([there, there[:1].expand(6, 3, 8, 8), there[:1, :1, :1, :1].expand(10**6, 3, 99, 99), there.float(), there.to_sparse(), there[:0], torch.tensor(3), torch.zeros(6), torch.zeros(6, dtype=torch.complex64)]))
+    boxed = st.one_of(values, st.dictionaries(st.sampled_from(['images', 'labels', 'arr_0', 3, 'x' * 10**5]), values, max_size=3), st.fixed_dictionaries(dict(images=st.just(there), labels=values))).map(packed)
+    yield Reader('images in .pt', st.one_of(changed_bytes(pt), rezipped(pt), rezipped(pt), boxed, boxed, st.sampled_from(pt)), from_file(array_file, 'images.pt'), good_images)
+
+    features = torch.from_numpy(rng.normal(size=(9, 4)))
+    stats = [saved(Moments().update(features).save)]
+    mu, sigma = features.mean(0).numpy(), np.cov(features.T.numpy())
+    stats += [saved(lambda p: np.savez(open(p, 'wb'), mu=mu, sigma=sigma)), saved(lambda p: np.savez(open(p, 'wb'), mu=evil, sigma=sigma))]
+    arrays = st.one_of(st.sampled_from([mu, sigma, mu[0], sigma[:3], mu * np.nan, sigma * 1j, sigma.astype('>f8'), np.array('x'), np.array(0), np.array(1), np.array(-5), np.array(2**62), np.array(math.inf), np.array(1.5), mu.astype('f2'), np.zeros((0,)), np.zeros((0, 0)), np.eye(4) * -1, np.array([], 'M8[s]')]))
+    made = st.fixed_dictionaries({}, optional=dict(mu=st.one_of(st.just(mu), arrays), sigma=st.one_of(st.just(sigma), arrays), n=arrays)).map(lambda d: saved(lambda p: np.savez(open(p, 'wb'), **d)))
+    def good_moments(found):
+        assert found.mean.dtype == torch.float64 and found.cov.shape == (len(found.mean),) * 2 and found.cov.isfinite().all() and found.mean.isfinite().all()
+        assert found.n is None or found.n >= 2
+    yield Reader('statistics in .npz', st.one_of(changed_bytes(stats), rezipped(stats), rezipped(stats), made, made, st.sampled_from([bomb_npz(), *stats])), from_file(Moments.load, 'stats.npz'), good_moments)
+
+
+def good_network(net):
+    assert sum(p.numel() for p in net.parameters()) < 10**6 and isinstance(net.notes, dict)
+    if isinstance(net, SharedGenerator): return
+    assert type(net)(**net.settings).state_dict().keys() == net.state_dict().keys()
+
+
+def weight_readers():
+    torch.manual_seed(0)
+    G, D = DerivedGenerator('pre-batch-nearest-sc,post-none-deconv-s0', 4, 3, 2, 1), Discriminator(1, 4, 1, 2)
+    files, critics = [saved(lambda p: save_generator(p, G, seed=1, scores=dict(fid=2.5)))], [saved(lambda p: save_discriminator(p, D))]
+    def good_weights(found): assert isinstance(found[1], dict) and all(isinstance(t, torch.Tensor) for t in found[0].values())
+    every = lambda seeds: st.one_of(changed_header(seeds), changed_header(seeds), changed_bytes(seeds), st.binary(max_size=99), st.sampled_from(seeds))
+    yield Reader('safetensors', every(files + critics), from_file(load_weights, 'x.safetensors'), good_weights)
+    yield Reader('generator.safetensors', every(files), from_file(load_generator, 'generator.safetensors'), good_network)
+    yield Reader('discriminator.safetensors', every(critics), from_file(load_discriminator, 'discriminator.safetensors'), good_network, share=.1)
+
+
+def published(arch, width=4):
+    "Weights of a published fixed model, from ours by the names of `autogan_nb.published`."
+    from autogan_nb.published import _fixed_parts, _renamed
+    G = DerivedGenerator(arch, width, 3, 2, 3)
+    names = _renamed(G, _fixed_parts(G.arch))
+    return {names[name]: value for name, value in G.state_dict().items()}
+
+
+def published_readers():
+    from autogan_nb.published import _critic_name, _renamed, _shared_parts
+    torch.manual_seed(0)
+    fixed, S, D = published('A'), SharedGenerator(3, 4, 3, 2, 3), Discriminator(3, 4, 3, 2)
+    shared = {_renamed(S, _shared_parts(3))[name]: value for name, value in S.state_dict().items()}
+    critic = {_critic_name(name): value for name, value in D.state_dict().items()}
+    boxes = [dict(epoch=3, gen_state_dict=fixed, best_fid=np.float64(3.5), gen_model='autogan_cifar10_a'), fixed, dict(gen_state_dict=shared), dict(epoch=1, avg_gen_state_dict=fixed, dis_state_dict=critic), dict(gen_state_dict=fixed, extra=Payload())]
+    pth = [packed(b, _use_new_zipfile_serialization=new) for b in boxes for new in (True, False)]
+    value = st.one_of(JUNK, st.sampled_from([torch.zeros(1).expand(10**6, 128), torch.zeros(4, 4, 3, 3), torch.zeros(0), torch.zeros(3), torch.zeros(16, 3, dtype=torch.complex64), torch.zeros(16, 3).to_sparse(), torch.zeros(4, 10**5, 1, 1)]))
+    @st.composite
+    def edited(draw):
+        box = dict(draw(st.sampled_from(boxes[:4])))
+        inner = draw(st.sampled_from([None, *(k for k, v in box.items() if isinstance(v, dict))]))
+        target = box if inner is None else box.setdefault(inner, dict(box[inner]))
+        if inner: target = box[inner] = dict(target)
+        for _ in range(draw(st.integers(1, 3))):
+            key = draw(st.sampled_from(sorted(target, key=str) or ['x']))
+            if draw(st.booleans()): target.pop(key, None)
+            else: target[draw(st.one_of(st.just(key), st.sampled_from(['gen_model', 'epoch', 'best_fid', 'l1.weight', 'to_rgb.2.weight', 'cell1.c1.weight', 7])))] = draw(value)
+        return packed(box)
+    every = st.one_of(changed_bytes(pth), rezipped(pth), rezipped(pth), edited(), edited(), edited(), st.sampled_from(pth))
+    yield Reader('published generator', every, from_file(load_published, 'checkpoint.pth'), good_network)
+    yield Reader('published discriminator', every, from_file(lambda path: load_published_discriminator(path, 2), 'checkpoint.pth'), good_network, share=.1)
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor): return isinstance(b, torch.Tensor) and torch.equal(a, b)
+    if isinstance(a, dict): return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    return a == b
+
+
+def checkpoint_readers():
+    run = RunFolder.create(HERE / 'run', {})
+    state = dict(step=3, weights=dict(w=torch.arange(6.).reshape(2, 3)), names=['a', 'b'], best=None)
+    run.log(kind='x')
+    run.save_checkpoint(state)
+    run.close()
+    newest = run.path / 'checkpoint.pt'
+    whole = newest.read_bytes()
+    left = {f.name for f in run.path.iterdir()} | {'lock', 'checkpoint.unreadable.pt'}
+    boxes = st.one_of(JUNK, st.fixed_dictionaries({}, optional=dict(state=JUNK, log_length=JUNK, next_step=JUNK)), st.just(dict(state=Payload(), log_length=0, next_step=0))).map(packed)
+    def look(content):
+        newest.write_bytes(content)
+        found = RunFolder.open(run.path).load_checkpoint(resume=False)
+        assert {f.name for f in run.path.iterdir()} <= left
+        return dict(found=found)
+    def resume(content):
+        (run.path / 'checkpoint.prev.pt').write_bytes(whole)
+        newest.write_bytes(content)
+        (run.path / 'log.jsonl').write_bytes(b'{"kind": "x"}\n' * 3)
+        again = RunFolder.open(run.path)
+        try: return dict(found=again.load_checkpoint())
+        finally:
+            again.close()
+            (run.path / 'checkpoint.prev.pt').unlink(missing_ok=True)
+            assert {f.name for f in run.path.iterdir()} <= left
+    def good(found): assert same(state, found['found'])
+    damaged = st.one_of(changed_bytes([whole]), changed_bytes([whole]), st.binary(max_size=99), st.just(whole))
+    yield Reader('checkpoint.pt', damaged, look, good, refuses=(RuntimeError, ValueError))
+    yield Reader('checkpoint.pt of a stranger', st.one_of(rezipped([whole]), boxes), look, lambda found: None, refuses=(RuntimeError, ValueError))
+    yield Reader('checkpoint.pt beside the one before', damaged, resume, good, refuses=(), share=.3)
+
+
+def image_readers():
+    picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    def encode(kind): file = io.BytesIO(); Image.fromarray(picture).save(file, kind); return file.getvalue()
+    seeds = [encode(kind) for kind in ('PNG', 'JPEG', 'BMP', 'WEBP', 'GIF', 'TIFF')] + [b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n']
+    def good(image): assert image.shape == (3, 8, 8) and image.dtype == torch.uint8
+    def read(path):
+        with quiet_pillow(): return _read_image(path, 8, 3)
+    yield Reader('image files', st.one_of(changed_bytes(seeds), changed_bytes(seeds), st.binary(max_size=99), st.sampled_from(seeds)), from_file(read, 'x.png'), good, refuses=(), share=.3)
+
+
+def export_readers():
+    torch.manual_seed(0)
+    G = DerivedGenerator('pre-none-nearest', 2, 2, 2, 1)
+    for suffix, share in (('.pt2', .1), ('.onnx', .1)):
+        seeds = [saved(lambda p: export_generator(G, p), suffix)]
+        every = st.one_of(changed_bytes(seeds), rezipped(seeds) if suffix == '.pt2' else st.binary(max_size=99), st.sampled_from(seeds))
+        yield Reader(f'exported {suffix}', every, from_file(load_exported, f'x{suffix}'), lambda found: isinstance(found[1], dict), share=share)
+
+
+FAMILIES = [architecture_readers, config_readers, array_readers, weight_readers, published_readers, checkpoint_readers, image_readers, export_readers]
+
+
+@pytest.mark.parametrize('family', FAMILIES, ids=lambda f: f.__name__)
+def test_readers_give_a_valid_object_or_their_sentence(family, request):
+    n = 10_000 if request.config.getoption('--long', default=False) else 60
+    if family is export_readers and n == 60: pytest.skip('exporting takes ten seconds; the payloads are tried in the notebook')
+    for reader in family(): assert fuzz(reader, n)['inputs'] >= min(n, 50) * reader.share, reader.name
+
+
+# ---- payloads, paths, bombs: each reader once, by name ----
+
+def test_payload_is_live():
+    "If it were not, no test here could fail by it."
+    try:
+        pickle.loads(pickle.dumps(Payload()))
+        assert HARM.exists()
+    finally: HARM.rmdir()
+
+
+def poison(folder):
+    "Files with the payload inside, in every way in which they can carry it, by reader."
+    evil, bare, tensors = np.array([Payload()], dtype=object), pickle.dumps(Payload(), protocol=2), dict(w=torch.ones(2))
+    for suffix in 'npy npz pt pth pt2 onnx safetensors png'.split(): (folder / f'bare.{suffix}').write_bytes(bare)
+    np.save(folder / 'object.npy', evil)
+    np.savez(folder / 'object.npz', images=evil, mu=evil, sigma=evil)
+    for name, box in dict(images=dict(images=Payload()), gen=dict(gen_state_dict=tensors, dis_state_dict=tensors, more=Payload()), state=dict(state=dict(a=Payload()), log_length=0, next_step=0)).items():
+        for new in (True, False): torch.save(box, folder / f'{name}-{"new" if new else "old"}.pt', _use_new_zipfile_serialization=new)
+    for file in folder.glob('*-*.pt'): file.with_suffix('.pth').write_bytes(file.read_bytes())
+    return sorted(folder.iterdir())
+
+
+def inception(path): return _read_weights(path, torch.nn.Linear(2, 2))          # any network: the file is refused before one is needed
+
+
+def checkpoint(path):
+    run = RunFolder.create(path.parent / f'run of {path.name}', {})
+    (run.path / 'checkpoint.pt').write_bytes(path.read_bytes())
+    try: run.load_checkpoint(resume=False)
+    finally: run.close()
+
+
+def shared_folder(path):
+    folder = path.parent / f'shared {path.name}'
+    folder.mkdir()
+    for name in ('pytorch_model.bin', 'model.safetensors'): (folder / name).write_bytes(path.read_bytes())
+    DerivedGenerator.from_pretrained(folder)
+
+
+LOADERS = {'.npy': [array_file, ArrayFile], '.npz': [array_file, Moments.load], '.pt': [array_file, checkpoint, inception, shared_folder], '.pth': [load_published, load_published_discriminator, inception],
+           '.pt2': [load_exported], '.onnx': [load_exported], '.safetensors': [load_weights, load_generator, load_discriminator], '.png': [lambda path: image_folder(path.parent, 8)]}
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_no_loader_runs_a_payload(tmp_path):
+    tried = 0
+    for file in poison(tmp_path):
+        for load in LOADERS[file.suffix]:
+            with pytest.raises((ValueError, RuntimeError)) as refused: load(file)
+            check_words(refused.value)
+            assert not HARM.exists(), (file.name, load)
+            tried += 1
+    assert tried > 40
+
+
+def test_cifar10_that_was_changed_is_not_unpickled(tmp_path):
+    base = tmp_path / 'cifar-10-batches-py'
+    base.mkdir()
+    for name in [*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch', 'batches.meta']: (base / name).write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(FileNotFoundError, match='not found or corrupted'): cifar10(tmp_path, download=False)
+    assert not HARM.exists()
+
+
+@pytest.mark.parametrize('name', ['../../x', '/etc/passwd', 'a/../../b', '..', '\0', 'x' * 300])
+def test_no_name_leads_out_of_a_folder(name, tmp_path, monkeypatch):
+    monkeypatch.setenv('AUTOGAN_CACHE', str(tmp_path / 'cache'))
+    for read in (Architecture.parse, Architecture.from_json, lambda name: Architecture.parse(dict(cells=[dict(conv=name, norm='none', up='nearest', shortcut=True)]))):
+        with pytest.raises(ValueError): read(name)
+    for options in (dict(preset=name), dict(preset='digits', recipe=name), dict(preset='digits', policy=name), dict(preset='digits', loss=name)):
+        with pytest.raises(ValueError): configure(**options)
+    data = ImageData(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), name=name)
+    stats = _stats_file(SimpleNamespace(fingerprint='0' * 16), data, 8)
+    assert stats.parent == tmp_path / 'cache/stats' and stats == Path(os.path.normpath(stats))
+    if '\0' in name: return
+    with zipfile.ZipFile(tmp_path / 'x.npz', 'w') as archive: archive.writestr(f'{name}.npy', npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}") + b'x')
+    with pytest.raises(ValueError, match="but no 'images'"): array_file(tmp_path / 'x.npz')
+    with pytest.raises(ValueError, match='holds no mu'): Moments.load(tmp_path / 'x.npz')
+    assert sorted(os.listdir(tmp_path)) == ['x.npz']
+
+
+def wide_generator(path):
+    "A file of a few numbers whose settings claim a network of terabytes."
+    save_weights(path, {'linear.weight': torch.zeros(1)}, dict(arch='A', width=10**6, latent_dim=128, bottom=4, channels=3, notes={}))
+
+
+def wide_discriminator(path): save_weights(path, {'x': torch.zeros(1)}, dict(n_cells=2**31, width=10**6, channels=3, bottom=4, notes={}))
+
+
+def huge_header(path):
+    text = json.dumps(dict(w=dict(dtype='F32', shape=[2**20, 2**20], data_offsets=[0, 2**42]))).encode()
+    path.write_bytes(struct.pack('<Q', len(text)) + text + b'0' * 64)
+
+
+def many_pixels(path, side=9000):
+    "A good picture, small enough for Pillow's own limit."
+    header = struct.pack('>IIBBBBB', side, side, 8, 0, 0, 0, 0)
+    chunk = lambda kind, data: struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(bytes(side * (side + 1)))) + chunk(b'IEND', b''))
+
+
+def repeated(path): torch.save(torch.zeros(1, dtype=torch.uint8).expand(10**9, 3, 32, 32), path)
+
+
+BOMBS = {'npz': (lambda path: path.write_bytes(bomb_npz()), array_file, '314,572,928 bytes'), 'npy': (lambda path: path.write_bytes(npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 9, 9)}" % 10**15) + b'x'), array_file, 'not a file of plain arrays'),
+         'pt': (repeated, array_file, 'with all of its numbers'), 'generator': (wide_generator, load_generator, 'a network of its settings needs'), 'discriminator': (wide_discriminator, load_discriminator, 'no network has the settings'),
+         'safetensors': (huge_header, load_weights, 'no safetensors file'), 'png': (many_pixels, lambda path: image_folder(path.parent, 8), 'more than 67,108,864 pixels')}
+
+
+@pytest.mark.parametrize('name', BOMBS)
+def test_bombs_are_refused_before_they_unfold(name, tmp_path):
+    write, load, words = BOMBS[name]
+    write(path := tmp_path / f'bomb.{name}')
+    assert path.stat().st_size < 2**21
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with limited(20), pytest.raises(ValueError, match=words) as refused: load(path)
+    check_words(refused.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18           # a quarter of a GiB
+
+
+def main(n, out, *names):
+    "Fuzz every reader (or those with these names) with n inputs; what happened goes to a JSON file, also when a reader failed."
+    from autogan_nb import __version__
+    rows, versions = {}, dict(autogan_nb=__version__, python=platform.python_version(), torch=torch.__version__, numpy=np.__version__)
+    for family in FAMILIES:
+        for reader in family():
+            if names and not {family.__name__, reader.name} & set(names): continue
+            try: rows[reader.name] = fuzz(reader, n)
+            except BaseException as error: rows[reader.name] = dict(failed=f'{type(error).__name__}: {error}'[:500])
+            print(reader.name, rows[reader.name], flush=True)
+            Path(out).write_text(json.dumps(dict(machine=f'{os.cpu_count()} CPU cores, shared with other work', versions=versions, readers=rows), indent=1) + '\n')
+
+
+if __name__ == '__main__': main(int(sys.argv[1]), *sys.argv[2:])
