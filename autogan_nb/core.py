@@ -180,12 +180,12 @@ def _revive(obj):
     if isinstance(obj, list): return [_revive(o) for o in obj]
     return _words.get(obj, obj) if isinstance(obj, str) else obj
 
-# %% ../nbs/00_core.ipynb #0e70e296
+# %% ../nbs/00_core.ipynb #eaa31c1a
 class RunFolder:
     "One run in one folder: settings, log, TensorBoard scalars, checkpoints and results."
     def __init__(self, path, config: dict, versions: dict):
         self.path, self.config, self.versions = Path(path), config, versions
-        self._log_file, self._board, self._next_step, self._resumed, self._lock = None, None, 0, False, None
+        self._log_file, self._board, self._lock = None, None, None
 
     @classmethod
     def create(cls,
@@ -233,18 +233,20 @@ def read_json(self: RunFolder,
     "What `write_json` wrote; tuples come back as lists."
     return _revive(json.loads((self.path/name).read_text()))
 
-# %% ../nbs/00_core.ipynb #97ffe16c
+# %% ../nbs/00_core.ipynb #a25c667c
+_token = os.urandom(8).hex()            # of this process: two containers that share a folder may have the same process numbers
+
 @patch
 def claim(self: RunFolder) -> RunFolder: # itself
     "Have the run for this process until `close` or the process's end. BlockingIOError if another live process has it."
     lock, owner = FileLock(self.path/'lock'), self.path/'process.json'
     try: self._lock or lock.acquire(timeout=0)
     except Timeout:
-        number = self.read_json(owner.name)['process'] if owner.exists() else 'that has just begun'
-        if number == os.getpid(): return self                              # another object of this process has it
-        raise BlockingIOError(f'{self.path} is in use by process {number}: wait until it ends, or choose another folder') from None
+        known = self.read_json(owner.name) if owner.exists() else {}
+        if (known.get('process'), known.get('token')) == (os.getpid(), _token): return self          # another object of this process has it
+        raise BlockingIOError(f'{self.path} is in use by process {known.get("process", "that has just begun")}: wait until it ends, or choose another folder') from None
     self._lock = self._lock or lock
-    self.write_json(owner.name, dict(process=os.getpid(), machine=platform.node()))
+    self.write_json(owner.name, dict(process=os.getpid(), machine=platform.node(), token=_token))
     return self
 
 # %% ../nbs/00_core.ipynb #3af815da
@@ -295,7 +297,7 @@ def records(
     found = [_record(line, f"line {i} of {self.path/'log.jsonl'}") for i, line in enumerate(lines, 1)]
     return [r for r in found if kind is None or r.get('kind') == kind]
 
-# %% ../nbs/00_core.ipynb #862a4bc1
+# %% ../nbs/00_core.ipynb #1768a64c
 @patch
 def scalars(
     self: RunFolder,
@@ -305,11 +307,10 @@ def scalars(
     "Add a point to each named TensorBoard curve."
     if self._board is None:
         from torch.utils.tensorboard import SummaryWriter
-        self._board = SummaryWriter(self.path/'tensorboard', purge_step=self._next_step if self._resumed else None)
+        self._board = SummaryWriter(self.path/'tensorboard')
     for name, value in values.items(): self._board.add_scalar(name, float(value), step)
-    self._next_step = max(self._next_step, step + 1)
 
-# %% ../nbs/00_core.ipynb #8b8077b9
+# %% ../nbs/00_core.ipynb #28d3a212
 def _packed(box):
     "`box` as bytes that `torch.load(weights_only=True)` reads. TypeError if it would not."
     file = io.BytesIO()
@@ -321,6 +322,11 @@ def _packed(box):
     return file.getvalue()
 
 @patch
+def _curve_files(self: RunFolder):
+    "TensorBoard's files and their lengths: they only grow, like the log."
+    return {file.name: file.stat().st_size for file in sorted((self.path/'tensorboard').glob('*'))}
+
+@patch
 def save_checkpoint(self: RunFolder,
     state: dict, # tensors, numbers, text, and lists and dicts of them
 ):
@@ -328,18 +334,19 @@ def save_checkpoint(self: RunFolder,
     if self._log_file: os.fsync(self._log_file.fileno())
     if self._board: self._board.flush()
     log, newest = self.path/'log.jsonl', self.path/'checkpoint.pt'
-    data = _packed(dict(state=state, log_length=log.stat().st_size if log.exists() else 0, next_step=self._next_step))
+    data = _packed(dict(state=state, log_length=log.stat().st_size if log.exists() else 0, curves=self._curve_files()))
     write_atomic(self.path/'checkpoint.new.pt', data)
     if newest.exists(): os.replace(newest, self.path/'checkpoint.prev.pt')
     os.replace(self.path/'checkpoint.new.pt', newest)
 
-# %% ../nbs/00_core.ipynb #65f70c21
+# %% ../nbs/00_core.ipynb #64911085
 def _unpacked(file):
     "What `_packed` packed, from `file`. Raises almost anything if a single bit is wrong."
     if broken := zipfile.ZipFile(file).testzip(): raise ValueError(f'wrong checksum of {broken}')
     box = torch.load(file, map_location='cpu', weights_only=True)
-    if not isinstance(box['state'], dict) or not all(type(box[key]) is int and box[key] >= 0 for key in ('log_length', 'next_step')): raise ValueError('it holds something else')
-    return {key: box[key] for key in ('state', 'log_length', 'next_step')}
+    lengths = [box['log_length'], *box['curves'].values()]
+    if not isinstance(box['state'], dict) or not all(type(length) is int and length >= 0 for length in lengths): raise ValueError('it holds something else')
+    return {key: box[key] for key in ('state', 'log_length', 'curves')}
 
 @patch
 def _newest(self: RunFolder):
@@ -349,9 +356,9 @@ def _newest(self: RunFolder):
         try: return _unpacked(file), files[:i]
         except Exception as e: warnings.warn(f'{file} cannot be read ({type(e).__name__}); trying the one before it')
     if files: raise RuntimeError(f'no checkpoint in {self.path} can be read: {", ".join(f.name for f in files)}')
-    return dict(state=None, log_length=0, next_step=0), []
+    return dict(state=None, log_length=0, curves={}), []
 
-# %% ../nbs/00_core.ipynb #3ef60704
+# %% ../nbs/00_core.ipynb #fc638965
 @patch
 def load_checkpoint(self: RunFolder,
     resume: bool=True, # True: go on from here, cutting the log back to this moment; False: only look
@@ -361,10 +368,12 @@ def load_checkpoint(self: RunFolder,
     if resume:
         self._close_files()
         for file in bad: os.replace(file, file.with_name('checkpoint.unreadable.pt'))
-        for file in self.path.glob('.*.tmp'): file.unlink()             # half-written files of the process that was killed
+        for file in self.path.rglob('.*.tmp'): file.unlink()             # half-written files of the process that was killed
         log = self.path/'log.jsonl'
         if log.exists() and log.stat().st_size > box['log_length']: os.truncate(log, box['log_length'])
-        self._next_step, self._resumed = box['next_step'], True
+        for name, size in self._curve_files().items():
+            if kept := min(size, box['curves'].get(name, 0)): os.truncate(self.path/'tensorboard'/name, kept)
+            else: (self.path/'tensorboard'/name).unlink()
     return box['state']
 
 # %% ../nbs/00_core.ipynb #5d657dfb

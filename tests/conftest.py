@@ -1,0 +1,32 @@
+"The suite has short versions of the tests of survival; `pytest tests/test_kill.py tests/test_faults.py --long -n 0` runs the long ones too (some twenty minutes) and writes nbs/results/survival.json."
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+
+
+# Two workers with two threads each would wait for each other on two cores; this also holds for the notebooks and commands that a worker starts.
+if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'
+
+
+def pytest_addoption(parser):
+    parser.addoption('--long', action='store_true', help='the long versions of the survival tests')
+
+
+@pytest.fixture(scope='session')
+def long(request):
+    "Are the long versions wanted?"
+    return request.config.getoption('--long')
+
+
+@pytest.fixture(scope='session')
+def whole(tmp_path_factory):
+    "The tiny job of `survival`, never interrupted: its data, its folder, all of its checkpoints, its seconds."
+    from survival import make_run, run, snapshots, tiny, write_data
+    folder = tmp_path_factory.mktemp('whole')
+    data = write_data(folder)
+    path, start = make_run(folder/'run', tiny(data)), time.monotonic()
+    code, out, err = run(['autogan_search', '--resume', path, '-q', '--device', 'cpu'], folder/'process', snapshots=folder/'snapshots')
+    assert (code, err) == (0, ''), err
+    return SimpleNamespace(data=data, path=path, snapshots=snapshots(folder/'snapshots'), seconds=time.monotonic() - start, out=out)

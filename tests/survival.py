@@ -1,0 +1,315 @@
+"A tiny job that can be killed anywhere: its settings, processes that end themselves at a chosen moment, comparisons bit by bit."
+import atexit
+import itertools
+import json
+import os
+import resource
+import signal
+import struct
+import sys
+import threading
+import time
+from dataclasses import replace
+from functools import wraps
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import autogan_nb.core as core
+from autogan_nb import cli
+from autogan_nb.cli import Preset, new_run
+from autogan_nb.core import RunFolder
+from autogan_nb.data import digits
+from autogan_nb.derive import FinalTraining, TrainConfig
+from autogan_nb.metrics import Ruler
+from autogan_nb.search import Search, SearchConfig
+from autogan_nb.training import GANConfig, GANTrainer
+
+GAN = GANConfig(g_width=8, d_width=8, latent_dim=16, d_batch=16, g_batch=16, n_critic=2, g_lr=1e-3, d_lr=1e-3, ema_decay=.9)
+# Eight cycles in an iteration; a window of 12 is full (and flat, whatever the losses) in the 2nd and the 5th: a reset in each stage.
+SEARCH = SearchConfig(iterations=6, grow_after=(3,), epochs=1., controller_steps=3, controller_batch=2, candidates=4, top_k=2, reward_images=40,
+                      hidden=16, reset_window=12, reset_threshold=1e9, look_every=2)
+TRAIN = TrainConfig(steps=20, decay_lr=True, finalists=1, eval_every=5, eval_images=100, splits=2)         # a checkpoint after every step
+RESULTS = Path(__file__).parent.parent/'nbs/results/survival.json'
+
+
+def write_data(folder):
+    "256 digits of 16 pixels as a data file."
+    file = Path(folder)/'digits.npz'
+    np.savez(file, images=digits(16).images[::20, 0][:256].numpy())
+    return file
+
+
+def tiny(data, search=SEARCH, train=TRAIN, gan=GAN, size=16):
+    "Settings of a job of seconds: a growth, a reset in each stage, two trainings with evaluations and falling rates."
+    return Preset(str(data), size, 1, extractor='digits', search=search, search_gan=gan, final_gan=replace(gan, n_critic=1, loss='nonsaturating'), train=train)
+
+
+def make_run(folder, preset, seed=0, **more):
+    "A run folder in which nothing has been done; returns it."
+    new_run(folder, preset, seed, **more).close()
+    return Path(folder)
+
+
+# Processes. They are forked from a server that has imported everything and computed nothing: a start takes no time.
+
+_context = get_context('forkserver')
+_context.set_forkserver_preload(['autogan_nb.cli', 'matplotlib.pyplot', 'torch.utils.tensorboard', 'torchvision.transforms.v2.functional'])
+
+
+class Running:
+    "A command in a process of its own; what it prints is kept."
+    def __init__(self,
+        words,          # the command and its arguments
+        folder,         # where it runs, and where its output and its journal go
+        kill=None,      # (phase, how many times it is to be entered, seconds after that) at which it ends itself
+        sign=signal.SIGKILL,  # by which signal; more than one: a second apart
+        snapshots=None, # folder in which every checkpoint is kept
+        threads=1,
+        before=None,    # called in the process before anything else
+        slow=None,      # a phase that takes a second longer each time
+    ):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for file in ('out', 'err', 'journal'): (self.folder/file).write_bytes(b'')
+        words = [str(word) for word in words]
+        self.process = _context.Process(target=_child, args=(words, str(self.folder), kill, sign, snapshots and str(snapshots), threads, before, slow))
+        self.process.start()
+        self.pid = self.process.pid
+
+    def wait(self, timeout=280):
+        "The exit code; minus the signal's number if a signal ended it."
+        self.process.join(timeout)
+        if self.process.exitcode is None: self.process.kill(); raise TimeoutError(f'still running after {timeout} s: {self.where}')
+        return self.process.exitcode
+
+    @property
+    def out(self): return (self.folder/'out').read_text()
+    @property
+    def err(self): return (self.folder/'err').read_text()
+    @property
+    def where(self): return (self.folder/'journal').read_text().strip()         # what it was doing at its last sign of life
+
+    def wait_for(self, phase, timeout=60):
+        "Wait until it does something; False if it ended before."
+        end = time.monotonic() + timeout
+        while time.monotonic() < end and self.process.is_alive():
+            if phase in self.where: return True
+            time.sleep(.005)
+        return phase in self.where
+
+
+def run(words, folder, **options):
+    "Run a command to its end: exit code, standard output, standard error."
+    running = Running(words, folder, **options)
+    return running.wait(), running.out, running.err
+
+
+def _child(words, folder, kill, sign, snapshots, threads, before, slow):
+    "In the new process: set the stage, then do what the shell would do."
+    os.chdir(folder)
+    for number, name in ((1, 'out'), (2, 'err')):
+        file = os.open(name, os.O_WRONLY | os.O_APPEND)
+        os.dup2(file, number)
+    sys.stdout, sys.stderr = open(1, 'w', closefd=False), open(2, 'w', buffering=1, closefd=False)
+    journal = os.open('journal', os.O_WRONLY)
+    torch.set_num_threads(threads)
+    tqdm.set_lock(threading.RLock())                # the lock between processes that tqdm makes outlives a kill
+    if before: before()
+    watch(journal, kill, sign, slow)
+    if kill and kill[0] == 'half write': kill_here(*kill[:2])
+    if snapshots: keep_snapshots(Path(snapshots))
+    sys.argv = words
+    try: getattr(cli, words[0]).shell()
+    finally:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+
+
+def start_function(func, *args):
+    "Begin to call a function in a process of its own."
+    process = _context.Process(target=func, args=args)
+    process.start()
+    return process
+
+
+def run_function(func, *args):
+    "Call a function in a process of its own; the exit code."
+    process = start_function(func, *args)
+    process.join()
+    return process.exitcode
+
+
+def in_child(func, *args):
+    "Call a function in a fork of this process; the exit code."
+    pid = os.fork()
+    if pid: return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    try: func(*args)
+    except BaseException: os._exit(1)
+    os._exit(0)
+
+
+class _HalfFile:
+    "A file of which half of what is written arrives before the process dies."
+    def __init__(self, file): self.file = file
+    def __enter__(self): return self
+    def __exit__(self, *_): self.file.close()
+    def write(self, data):
+        self.file.write(data[:len(data)//2])
+        self.file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_here(where, n):
+    "From now on: die in the middle of the n-th file written, or just before the n-th rename, flush to disk or log line."
+    count, open_ = itertools.count(1), open
+    def dies(func):
+        def inner(*args, **kwargs):
+            if next(count) == n: os.kill(os.getpid(), signal.SIGKILL)
+            return func(*args, **kwargs)
+        return inner
+    def half(path, mode='r', *args, **kwargs):
+        file = open_(path, mode, *args, **kwargs)
+        return _HalfFile(file) if 'w' in mode and next(count) == n else file
+    if where == 'half write': core.open = half
+    elif where == 'log': RunFolder.log = dies(RunFolder.log)
+    else: setattr(os, where, dies(getattr(os, where)))
+
+
+def limit_files(size):
+    "No file may grow beyond `size` bytes: a disk that is full."
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+PHASES = {
+    'preparation': (cli, 'prepare'), 'iteration': (Search, 'iterate'), 'training from scratch': (cli, 'train_group'),
+    'shared GAN': (Search, 'train_shared'), 'controller': (Search, 'train_controller'), 'growth': (Search, 'grow'), 'reset': (Search, 'reset'), 'ranking': (Search, 'rank'),
+    'derivation': (cli, 'plot_search'), 'steps': (FinalTraining, 'advance'), 'evaluation': (cli, '_measure_now'), 'last measurement': (cli, '_keep'),
+    'checkpoint': (RunFolder, 'save_checkpoint'), 'end': (cli, 'finish'), 'cycle': (GANTrainer, 'cycle'), 'reward': (Ruler, 'reward'),
+    'write': (core, 'write_atomic'), 'replace': (os, 'replace'), 'fsync': (os, 'fsync')}
+
+
+def watch(journal, kill, sign, slow):
+    "Write down what the process does, and send it a signal at the chosen moment."
+    doing, counts, place, lock = [], dict.fromkeys([*PHASES, 'reward in ranking'], 0), {}, threading.Lock()
+
+    def tell():
+        text = ' > '.join(doing) + ''.join(f', {name} {value}' for name, value in place.items())
+        os.pwrite(journal, text.encode().ljust(200)[:200], 0)
+
+    def shoot(seconds):
+        time.sleep(seconds)
+        for one in sign if isinstance(sign, (list, tuple)) else [sign]:
+            os.kill(os.getpid(), one)
+            time.sleep(1)
+
+    def entered(phase, this):
+        if phase == 'reward' and 'ranking' in doing: phase = 'reward in ranking'
+        counts[phase] += 1
+        if isinstance(this, Search): place.update(iteration=this.iteration, size=this.size)
+        if isinstance(this, FinalTraining): place.pop('iteration', None), place.pop('size', None)
+        if isinstance(this, GANTrainer): place.update(step=this.steps)
+        if phase not in ('cycle', 'reward', 'reward in ranking', 'replace', 'fsync', 'write'): doing.append(phase)
+        tell()
+        if phase == slow: time.sleep(1)
+        if not kill or kill[0] != phase or counts[phase] != kill[1]: return
+        if kill[2] <= 0 and sign == signal.SIGKILL: os.kill(os.getpid(), signal.SIGKILL)
+        threading.Thread(target=shoot, args=(kill[2],), daemon=True).start()
+
+    def watched(phase, func):
+        @wraps(func)
+        def inner(*args, **kwargs):
+            with lock: entered(phase, args[0] if args else None)
+            try: return func(*args, **kwargs)
+            finally:
+                with lock:
+                    if phase in doing: doing.remove(phase)
+                    tell()
+        return inner
+
+    for phase, (owner, name) in PHASES.items():
+        if hasattr(owner, name): setattr(owner, name, watched(phase, getattr(owner, name)))
+
+
+def keep_snapshots(folder):
+    "Keep every checkpoint that is written: a hard link, which costs nothing."
+    folder.mkdir(parents=True, exist_ok=True)
+    save = RunFolder.save_checkpoint
+    def saved(self, state):
+        save(self, state)
+        os.link(self.path/'checkpoint.pt', folder/f'{len(list(folder.iterdir())):04d}-{os.getpid()}.pt')
+    RunFolder.save_checkpoint = saved
+
+
+# Comparisons.
+
+def differences(a, b, at='') -> tuple:
+    "How many tensors and other values two states hold, and the names of those that are not the same to the bit."
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        same = a.dtype == b.dtype and a.shape == b.shape and _bytes(a) == _bytes(b)
+        return 1, 0, [] if same else [at]
+    if isinstance(a, dict) and isinstance(b, dict): pairs = [(a.get(k), b.get(k), f'{at}/{k}') for k in a.keys() | b.keys()]
+    elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b): pairs = [(x, y, f'{at}/{i}') for i, (x, y) in enumerate(zip(a, b))]
+    else: return 0, 1, [] if _bits(a) == _bits(b) else [at]
+    found = [differences(*pair) for pair in pairs]
+    return sum(f[0] for f in found), sum(f[1] for f in found), [name for f in found for name in f[2]]
+
+
+def _bytes(tensor): return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b''
+def _bits(value): return struct.pack('d', value) if isinstance(value, float) else (type(value), value)
+
+
+def checkpoint(file): return torch.load(file, map_location='cpu', weights_only=True)
+
+
+def moment(box):
+    "What a checkpoint's place in the job is: a name for it."
+    state = box['state']
+    search, trainings = state.get('search') or {}, state.get('trainings') or {}
+    steps = {name: training['trainer']['steps'] for name, training in trainings.items()}
+    now = search.get('now') or {}
+    return json.dumps([box['log_length'], search.get('iteration'), bool(now.get('archs')), len(now.get('rows', ())), (search.get('trainer') or {}).get('steps'), 'finalists' in state, steps, sorted(state.get('scores', {}))])
+
+
+class Snapshots(dict):
+    "Checkpoints by their moment."
+    def __repr__(self): return f'{len(self)} checkpoints'           # pytest shows arguments; thousands of tensors would take minutes
+
+
+def snapshots(folder): return Snapshots((moment(box), box) for box in map(checkpoint, sorted(Path(folder).glob('*.pt'))))
+
+
+def curves(path):
+    "TensorBoard's curves: name to points."
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    board = EventAccumulator(str(path/'tensorboard'), size_guidance=dict(scalars=0))
+    board.Reload()
+    return {tag: [(e.step, e.value) for e in board.Scalars(tag)] for tag in board.Tags()['scalars']}
+
+
+BYTE_FOR_BYTE = ('log.jsonl', 'scores.json', 'architectures.json', 'generator.safetensors', 'generators/*', 'discriminators/*', 'samples/*', 'search.png')
+
+
+def compare(path, whole, snaps=None, whole_snaps=None, curves_too=True) -> dict:
+    "Assert that two finished runs are the same to the bit; returns how much was compared."
+    names = {str(f.relative_to(whole)) for pattern in BYTE_FOR_BYTE for f in whole.glob(pattern)}
+    assert names == {str(f.relative_to(path)) for pattern in BYTE_FOR_BYTE for f in path.glob(pattern)}
+    for name in sorted(names): assert (path/name).read_bytes() == (whole/name).read_bytes(), f'{name} differs'
+    if curves_too: assert curves(path) == curves(whole), 'TensorBoard curves differ'
+    pairs = [(checkpoint(path/'checkpoint.pt'), checkpoint(whole/'checkpoint.pt'))]
+    if snaps: pairs += [(box, whole_snaps[name]) for name, box in snapshots(snaps).items() if name in whole_snaps]
+    tensors = values = 0
+    for mine, theirs in pairs:
+        more, others, different = differences(*({key: box[key] for key in ('state', 'log_length')} for box in (mine, theirs)))
+        assert not different, f'{len(different)} differ at {moment(theirs)}: {different[:5]}'
+        tensors, values = tensors + more, values + others
+    return dict(files=len(names), lines=(whole/'log.jsonl').read_bytes().count(b'\n'), checkpoints=len(pairs), tensors=tensors, values=values)
+
+
+def write_results(key, found):
+    "Put figures into the committed file of results, beside those of the other tests."
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    core.write_atomic(RESULTS, json.dumps(known | {key: found}, indent=1) + '\n')
