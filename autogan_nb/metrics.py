@@ -316,7 +316,7 @@ def _look(self: Ruler, batches, n, desc):
                 done += len(part)
     if done != n: raise ValueError(f"expected {n} images, but {done} came")
 
-# %% ../nbs/52_metrics.ipynb #e831d73c
+# %% ../nbs/52_metrics.ipynb #0ee862eb
 @patch
 def _see_real(self: Ruler, size) -> Tally:
     "Moments of the real images at a size, and their features where a metric needs them."
@@ -325,7 +325,9 @@ def _see_real(self: Ruler, size) -> Tally:
     tally = Tally([m for m in (*self.metrics, 'fid') if m != 'score' and not (m == 'fid' and kept)])
     if tally.moments or tally.features is not None:
         for seen, _ in self._look(self.data.chunks(size, self.step), n, f'real images at {size}x{size}'): tally.update(seen)
-    if kept is None: _keep_moments(path, tally.moments)
+    if kept is None:
+        _keep_moments(path, tally.moments)
+        kept = _kept_moments(path, n, self.extractor.dim)           # read back, so that this run and all later ones have the same last digit
     tally.moments = kept or tally.moments
     return tally
 
