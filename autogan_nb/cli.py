@@ -305,7 +305,7 @@ def side_by_side(
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(cores)
 
-# %% ../nbs/18_cli.ipynb #ef27dccf
+# %% ../nbs/18_cli.ipynb #b5fb8c6d
 def train_group(
     job: Job, # settings, data and saved state
     named: dict, # name to `Architecture`
@@ -326,7 +326,7 @@ def train_group(
                 behind = {name: training for name, training in going.items() if training.logged < until}
                 _go_forward(job, behind, until, work, bar)
                 bar.update(sum(training.trainer.steps for training in trainings.values()) - bar.n)      # after a fault, back
-                scores = {name: _measure_now(job, training) for name, training in behind.items() if training.due}
+                scores = {name: _measured(job, training.generator, 500_000) for name, training in behind.items() if training.due}
                 log_faults()
                 for name, training in behind.items(): _log_training(job, bar, name, training, scores.get(name), until % every == 0)
                 if scores or until % every == 0 or until == p.train.steps or job.stale: save()
@@ -340,7 +340,7 @@ def _next_stop(trainings, config, every):
     now = min(training.logged for training in trainings.values())
     return min(config.steps, *(now - now % pace + pace for pace in (every, config.eval_every, LOOK_EVERY) if pace))
 
-# %% ../nbs/18_cli.ipynb #0b7a275b
+# %% ../nbs/18_cli.ipynb #d1b17b03
 def _go_forward(job, trainings, until, work, bar):
     "All trainings to step `until`, as far as no signal comes; then `Stopped`."
     lock = Lock()
@@ -354,10 +354,10 @@ def _go_forward(job, trainings, until, work, bar):
     list(work(forward, slowest_first))
     job.signals.check()
 
-def _measure_now(job, training):
-    "The scores of the average of now."
-    with training.generator.register_forward_pre_hook(lambda *_: job.signals.check()):                  # between two batches
-        return evaluate(training.generator, job.ruler, job.preset.train.eval_images, job.seed + 500_000, ema=True)
+def _measured(job, generator, other=0):
+    "Scores of an average, on latents of the job's seed or of another one; a signal is heeded between two batches."
+    with generator.register_forward_pre_hook(lambda *_: job.signals.check()):
+        return evaluate(generator, job.ruler, job.preset.train.eval_images, job.seed + other, ema=True)
 
 def _log_training(job, bar, name, training, scores, due):
     "Log and draw what is due, and keep the average if it is the best."
@@ -375,10 +375,10 @@ def _consider(job, name, training, scores):
     job.run.scalars(step, **{f'train/{name}/score': scores.score, f'train/{name}/fid': scores.fid})
     return f'{scores.names[1]} {scores.fid:.2f}, best {training.best["fid"]:.2f} at {training.best["step"]:,}'
 
-# %% ../nbs/18_cli.ipynb #8c2508e2
+# %% ../nbs/18_cli.ipynb #57549025
 def _keep(job, name, training):
     generator, file = training.kept, name.replace(' ', '-')
-    scores = evaluate(generator, job.ruler, job.preset.train.eval_images, job.seed, ema=True)
+    scores = _measured(job, generator)
     facts = dict(data=job.preset.data, seed=job.seed, steps=training.best['step'] if training.best else training.trainer.steps)
     save_generator(job.path('generators', f'{file}.safetensors'), generator, scores=asdict(scores), ema=True, **facts)
     save_discriminator(job.path('discriminators', f'{file}.safetensors'), training.discriminator, **facts | dict(steps=training.trainer.steps))
@@ -427,7 +427,13 @@ def _written(path):
             'log.jsonl': 'everything that happened', 'tensorboard': f'curves: tensorboard --logdir {path}'}
     return '\n'.join(f'{path / name}  {what}' for name, what in told.items() if (path / name).exists())
 
-# %% ../nbs/18_cli.ipynb #50dbe628
+# %% ../nbs/18_cli.ipynb #c90f5f63
+def _end(said, code):
+    "End the program with a sentence."
+    print(f'{Path(sys.argv[0]).name}: {said}', file=sys.stderr)
+    raise SystemExit(code)
+
+# %% ../nbs/18_cli.ipynb #d87b6cc2
 @contextmanager
 def plain_errors():
     "Bad input ends the program with one sentence and exit code 2; anything unforeseen keeps its traceback."
@@ -435,24 +441,21 @@ def plain_errors():
     except (ValueError, OSError, RuntimeError, ImportError) as error: said, code = error, 2
     except KeyboardInterrupt: said, code = 'stopped by SIGINT', 130
     else: return
-    print(f'{Path(sys.argv[0]).name}: {said}', file=sys.stderr)
-    raise SystemExit(code)
+    _end(said, code)
 
-# %% ../nbs/18_cli.ipynb #577b417f
+# %% ../nbs/18_cli.ipynb #440cd148
 @contextmanager
 def resumable(
     job: Job, # that is done inside the `with`
 ):
     "A signal, the disk, or too many faults end the program with one sentence that says how to go on: exit code 128 + signal, or 2."
-    name = Path(sys.argv[0]).name
-    go_on, job.signals = f'go on with {name} --resume {shlex.quote(str(job.run.path))}', StopSignals()
+    go_on, job.signals = f'go on with {Path(sys.argv[0]).name} --resume {shlex.quote(str(job.run.path))}', StopSignals()
     try:
         with job.signals: yield
     except Stopped as stop: said, code = f'stopped by {signal.Signals(stop.number).name}, everything is saved: {go_on}', 128 + stop.number
     except (OSError, FloatingPointError, MemoryError, torch.OutOfMemoryError) as error: said, code = f'{error}; the last checkpoint is whole: {go_on}', 2
     else: return
-    print(f'{name}: {said}', file=sys.stderr)
-    raise SystemExit(code)
+    _end(said, code)
 
 # %% ../nbs/18_cli.ipynb #d3240c55
 def from_shell(

@@ -180,6 +180,12 @@ def batches(self: ImageData,
     "Shuffled float batches at `size` pixels."
     return Batches(self.resized(size or self.size), batch_size, rng=rng, flip=flip)
 
+# %% ../nbs/01_data.ipynb #eacfe072
+@patch(as_prop=True)
+def newest(self: Batches) -> list: # of batch_size numbers
+    "Numbers of the images in the latest batch."
+    return self.order[:self.position][-self.batch_size:].tolist()
+
 # %% ../nbs/01_data.ipynb #cbc98e04
 @patch
 def state_dict(self: Batches) -> dict:

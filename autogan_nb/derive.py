@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RECIPES', 'LOOK_EVERY', 'TrainConfig', 'Recipe', 'FinalTraining', 'contenders', 'best_searched']
 
-# %% ../nbs/17_derive.ipynb #92939c77
+# %% ../nbs/17_derive.ipynb #ec8e0eca
 import copy, dataclasses, math, time, torch
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from .data import check_size
 from .derived_gan import DerivedGenerator
 from .discriminator import Discriminator
 from .engine import Engine, engage
-from .rollback import LastGood, NotFinite, fault_facts
+from .rollback import LastGood, NotFinite, first_bad
 from .search_space import NAMED, random_architecture
 from .training import GANConfig, GANTrainer
 
@@ -48,7 +48,7 @@ RECIPES = {
     'digits': Recipe(_small, TrainConfig(steps=1400, decay_lr=True, finalists=2, eval_every=0, eval_images=5000)),
 }
 
-# %% ../nbs/17_derive.ipynb #de225a0d
+# %% ../nbs/17_derive.ipynb #cea33101
 class FinalTraining:
     "One architecture's training from scratch; `generator` is the moving average of its weights."
     def __init__(self,
@@ -87,11 +87,25 @@ class FinalTraining:
         "The discriminator of now."
         return self.trainer.D
 
+    @property
+    def rngs(self):
+        "The random streams: of the latents, of the data."
+        return self.trainer.rng, self.stream.rng
+
+    @property
+    def batches(self):
+        "Images in a step of the discriminator and of the generator."
+        return self.trainer.config.d_batch, self.trainer.config.g_batch
+
+    def use_batches(self, d_batch, g_batch):
+        "Go on with batches of another size."
+        self.trainer.config = dataclasses.replace(self.trainer.config, d_batch=d_batch, g_batch=g_batch)
+        self.stream.batch_size = d_batch
+
     def state(self):
         "All that the next steps depend on."
-        cfg = self.trainer.config
         return dict(trainer=self.trainer.state_dict(), stream=self.stream.state_dict(), best=self.best, losses=self.losses, unseen=list(self.unseen),
-                    logged=self.logged, batches=(cfg.d_batch, cfg.g_batch))
+                    logged=self.logged, batches=self.batches)
 
     def load(self, state):
         "Go to a state."
@@ -112,21 +126,20 @@ class FinalTraining:
 
 LOOK_EVERY = 50         # steps between states to go back to; on a GPU also between looks at the losses
 
-# %% ../nbs/17_derive.ipynb #fe5a7f2d
+# %% ../nbs/17_derive.ipynb #36088312
 @patch
 def step(self: FinalTraining) -> torch.Tensor: # (discriminator's last loss, generator's loss)
     "One cycle; after a fault, back to the last good state. FloatingPointError after too many faults."
     if self.trainer.steps % LOOK_EVERY == 0: self.good.keep()
-    try:
-        self.losses = torch.stack(self.trainer.cycle(self.stream))
-        self.unseen.append(self.losses)
-        if self.trainer.device.type == 'cpu' or self.done or self.trainer.steps % LOOK_EVERY == 0: self.check_losses()
-        return self.losses
-    except Exception as error:
-        if fault_facts(error) is None: raise
-        fault = error.with_traceback(None)                  # a traceback would hold the memory that is needed
-    self.good.recover(fault)
+    self.good.attempt(self.cycle)
     return self.losses
+
+@patch
+def cycle(self: FinalTraining):
+    "One cycle, its losses looked at: at once on a CPU, with others together on a GPU."
+    self.losses = torch.stack(self.trainer.cycle(self.stream))
+    self.unseen.append(self.losses)
+    if self.trainer.device.type == 'cpu' or self.done or self.trainer.steps % LOOK_EVERY == 0: self.check_losses()
 
 @patch
 def advance(self: FinalTraining,
@@ -140,36 +153,15 @@ def advance(self: FinalTraining,
         self.step()
     self.seconds = time.perf_counter() - start
 
-# %% ../nbs/17_derive.ipynb #3f9d67ec
+# %% ../nbs/17_derive.ipynb #3fdb1897
 @patch
 def check_losses(self: FinalTraining):
     "Raises `NotFinite` for the first cycle since the last look whose losses are no numbers."
-    fine, first = torch.stack(self.unseen).isfinite().all(1).tolist(), self.trainer.steps - len(self.unseen)
+    bad, first = first_bad(self.unseen), self.trainer.steps - len(self.unseen)
     self.unseen.clear()
-    if all(fine): return
-    step = first + fine.index(False)
-    batch = self.stream.order[:self.stream.position][-self.trainer.config.d_batch:].tolist() if step + 1 == self.trainer.steps else 'not the newest'
-    raise NotFinite('a loss or a gradient', step=step, seed=self.seed, arch=str(self.arch), images=batch)
-
-@patch
-def other_numbers(self: FinalTraining,
-    k: int, # of the fault
-):
-    "Start both random streams anew, for `LastGood`."
-    for rng in (self.trainer.rng, self.stream.rng): rng.manual_seed(1_000_003 * (self.seed + 1) + k)
-
-@patch
-def smaller_batches(self: FinalTraining) -> bool: # False: there is nothing to halve
-    "Halve both batches, for `LastGood`."
-    cfg = self.trainer.config
-    if min(cfg.d_batch, cfg.g_batch) < 2: return False
-    self.use_batches(cfg.d_batch // 2, cfg.g_batch // 2)
-    return True
-
-@patch
-def use_batches(self: FinalTraining, d_batch, g_batch):
-    self.trainer.config = dataclasses.replace(self.trainer.config, d_batch=d_batch, g_batch=g_batch)
-    self.stream.batch_size = d_batch
+    if bad is None: return
+    batch = self.stream.newest if first + bad + 1 == self.trainer.steps else 'not the newest'
+    raise NotFinite('a loss or a gradient', step=first + bad, seed=self.seed, arch=str(self.arch), images=batch)
 
 # %% ../nbs/17_derive.ipynb #4cd5f241
 @patch(as_prop=True)

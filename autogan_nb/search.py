@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SearchConfig', 'Progress', 'Search', 'plot_search']
 
-# %% ../nbs/16_search.ipynb #a0bf04f0
+# %% ../nbs/16_search.ipynb #5bd985d2
 import math
 import torch
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ from .dynamic_reset import CollapseDetector
 from .engine import Engine, engage
 from .mlas import BeamPolicy, stage_at, top_k
 from .reinforce import RandomPolicy, ReinforcePolicy
-from .rollback import LastGood, NotFinite, fault_facts
+from .rollback import LastGood, NotFinite, first_bad
 from .search_space import Architecture, cell_schema, count_cells
 from .shared_gan import SharedGenerator
 from .survives import InParts
@@ -170,15 +170,14 @@ def cycles(self: Search) -> int:
     d_steps = round(self.config.epochs * -(-len(self.data) // cfg.d_batch))
     return max(1, round(d_steps / cfg.n_critic))
 
-# %% ../nbs/16_search.ipynb #09a23c7a
+# %% ../nbs/16_search.ipynb #a8ba3561
 @patch
 def check_losses(self: Search):
     "Raises `NotFinite` for the first cycle since the last look whose losses are no numbers, with all that is needed to find it again."
     now, calls = self.now, self.gan_config.n_critic + 1
-    fine = torch.stack(now.losses[now.seen:]).isfinite().all(1).tolist()
-    if all(fine): return
-    step = now.seen + fine.index(False)
-    batch = self.stream.order[:self.stream.position][-self.gan_config.d_batch:].tolist() if step + 1 == len(now.losses) else 'not the newest'
+    if (bad := first_bad(now.losses[now.seen:])) is None: return
+    step = now.seen + bad
+    batch = self.stream.newest if step + 1 == len(now.losses) else 'not the newest'
     raise NotFinite('a loss or a gradient', iteration=self.iteration, step=step, seed=self.seed, resets=self.resets,
                     archs=[str(arch) for arch in now.archs[step * calls:(step + 1) * calls]], images=batch)
 
@@ -291,7 +290,23 @@ def iterate(self: Search,
     self.now = Progress()
     return record | dict(resets=self.resets)
 
-# %% ../nbs/16_search.ipynb #fce5e102
+# %% ../nbs/16_search.ipynb #37b9d46d
+@patch(as_prop=True)
+def rngs(self: Search) -> tuple: # for data and policy, for latents
+    "The random streams."
+    return self.rng, self.z_rng
+
+@patch(as_prop=True)
+def batches(self: Search) -> tuple: # of the discriminator, of the generator
+    "Images in a step."
+    return self.gan_config.d_batch, self.gan_config.g_batch
+
+@patch
+def use_batches(self: Search, d_batch, g_batch):
+    "Go on with batches of another size."
+    self.gan_config = self.trainer.config = replace(self.gan_config, d_batch=d_batch, g_batch=g_batch)
+    self.stream.batch_size = d_batch
+
 @patch
 def state(self: Search) -> dict: # plain values and tensors
     "All that the next steps depend on."
@@ -300,7 +315,7 @@ def state(self: Search) -> dict: # plain values and tensors
     done = dict(archs=now.archs and [str(arch) for arch in now.archs], losses=list(now.losses), seen=now.seen, shared=now.shared, rows=list(now.rows), learned=now.learned)
     rewards = dict(measured={str(arch): reward for arch, reward in self.measured.items()}, reward_z=self.reward_z)
     return parts | rewards | dict(now=done, iteration=self.iteration, resets=self.resets, kept=self.kept, rng=self.rng.get_state(),
-                                  batches=(self.gan_config.d_batch, self.gan_config.g_batch), most=self.draw.most)
+                                  batches=self.batches, most=self.draw.most)
 
 @patch
 def load(self: Search,
@@ -331,40 +346,15 @@ def load_state_dict(self: Search,
     self.load(state)
     self.good.load_state_dict(state['good'])
 
-# %% ../nbs/16_search.ipynb #9f4d6352
-@patch
-def other_numbers(self: Search,
-    k: int, # of the fault
-):
-    "Start both random streams anew, for `LastGood`."
-    for rng in (self.rng, self.z_rng): rng.manual_seed(1_000_003 * (self.seed + 1) + k)
-
-@patch
-def smaller_batches(self: Search) -> bool: # False: there is nothing to halve
-    "Halve both batches, for `LastGood`."
-    cfg = self.gan_config
-    if min(cfg.d_batch, cfg.g_batch) < 2: return False
-    self.use_batches(cfg.d_batch // 2, cfg.g_batch // 2)
-    return True
-
-@patch
-def use_batches(self: Search, d_batch, g_batch):
-    self.gan_config = self.trainer.config = replace(self.gan_config, d_batch=d_batch, g_batch=g_batch)
-    self.stream.batch_size = d_batch
-
-# %% ../nbs/16_search.ipynb #500ea9bf
+# %% ../nbs/16_search.ipynb #60cdc5d5
 @patch
 def step(self: Search,
     tick=lambda: None, # called before every unit of work: moves a progress bar, or raises something to stop here
 ) -> dict: # what happened, in plain values, for the log
     "One iteration; a fault in it is mended and the iteration repeated. FloatingPointError after too many faults."
     if self.now.archs is None: self.good.keep()
-    while True:
-        try: return self.iterate(tick)
-        except Exception as error:
-            if fault_facts(error) is None: raise
-            fault = error.with_traceback(None)              # a traceback would hold the memory that is needed
-        self.good.recover(fault)
+    while (record := self.good.attempt(lambda: self.iterate(tick))) is None: pass
+    return record
 
 # %% ../nbs/16_search.ipynb #c8675290
 def plot_search(

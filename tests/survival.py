@@ -187,7 +187,7 @@ def limit_files(size):
 PHASES = {
     'preparation': (cli, 'prepare'), 'iteration': (Search, 'iterate'), 'training from scratch': (cli, 'train_group'),
     'shared GAN': (Search, 'train_shared'), 'controller': (Search, 'train_controller'), 'growth': (Search, 'grow'), 'reset': (Search, 'reset'), 'ranking': (Search, 'rank'),
-    'derivation': (cli, 'plot_search'), 'steps': (FinalTraining, 'advance'), 'evaluation': (cli, '_measure_now'), 'last measurement': (cli, '_keep'),
+    'derivation': (cli, 'plot_search'), 'steps': (FinalTraining, 'advance'), 'evaluation': (cli, '_measured'), 'last measurement': (cli, '_keep'),
     'checkpoint': (RunFolder, 'save_checkpoint'), 'end': (cli, 'finish'), 'cycle': (GANTrainer, 'cycle'), 'reward': (Ruler, 'reward'),
     'write': (core, 'write_atomic'), 'replace': (os, 'replace'), 'fsync': (os, 'fsync')}
 
@@ -230,8 +230,7 @@ def watch(journal, kill, sign, slow):
                     tell()
         return inner
 
-    for phase, (owner, name) in PHASES.items():
-        if hasattr(owner, name): setattr(owner, name, watched(phase, getattr(owner, name)))
+    for phase, (owner, name) in PHASES.items(): setattr(owner, name, watched(phase, getattr(owner, name)))
 
 
 def keep_snapshots(folder):
@@ -290,7 +289,7 @@ def curves(path):
     return {tag: [(e.step, e.value) for e in board.Scalars(tag)] for tag in board.Tags()['scalars']}
 
 
-BYTE_FOR_BYTE = ('log.jsonl', 'scores.json', 'architectures.json', 'generator.safetensors', 'generators/*', 'discriminators/*', 'samples/*', 'search.png')
+BYTE_FOR_BYTE = ('log.jsonl', 'scores.json', 'architectures.json', 'generator.safetensors', 'generators/*', 'discriminators/*', 'samples/*.png', 'samples/*/*', 'search.png')
 
 
 def compare(path, whole, snaps=None, whole_snaps=None, curves_too=True) -> dict:
