@@ -36,6 +36,7 @@ def render(nb):
     nb.cells = [c for c in map(shown, nb.cells) if c]
     nb.metadata.language_info = {'name': 'python'}
     text, more = MarkdownExporter().from_notebook_node(nb, {'unique_key': 'index', 'output_files_dir': 'nbs/images'})
+    text = re.sub(r'!\[(?:png|svg)\]', '![what the cell shows]', text)
     text = re.sub(r'\n{3,}', '\n\n', re.sub(r'^[ \t]+$', '', text, flags=re.MULTILINE)).strip()
     return {'README.md': f'{HEAD}{text}\n'.encode(), **more['outputs']}
 

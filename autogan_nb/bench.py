@@ -71,7 +71,7 @@ def floor_seconds(
     "The least time of a sequence of operators that are done one after the other."
     return float(np.maximum(table[:, 0] / machine['flops'][precision], table[:, 1] / machine['bytes']).sum())
 
-# %% ../nbs/58_bench.ipynb #ce1efda5
+# %% ../nbs/58_bench.ipynb #c41cb917
 def stopwatch(
     run, # called without arguments
     device='cpu', # where it computes; a GPU is waited for
@@ -86,7 +86,6 @@ def stopwatch(
 
 def _best_of(run, device, repeats=5): return min(stopwatch(run, device) for _ in range(repeats + 1))
 
-# %% ../nbs/58_bench.ipynb #2b57c9bf
 def _processor(device):
     "What the processor calls itself."
     if device.type == 'cuda': return torch.cuda.get_device_name(device)
@@ -241,14 +240,13 @@ def count(self: Stand,
         tables.append(ledger.table / (self.trainer.config.n_critic if part == 'G step' else 1))
     return np.concatenate(tables)
 
-# %% ../nbs/58_bench.ipynb #a3a2af83
+# %% ../nbs/58_bench.ipynb #586f6721
 def quartiles(
     values, # numbers
 ) -> tuple: # (lower quartile, median, upper quartile)
     "What lies in the middle, and where the middle half ends."
     return tuple(float(q) for q in np.percentile(np.asarray(values, float), (25, 50, 75)))
 
-# %% ../nbs/58_bench.ipynb #4b0d80ab
 @dataclass(frozen=True)
 class Budget:
     "How long to measure."
@@ -345,7 +343,7 @@ def time_looking(
     return dict(extractor=workload.extractor, images=n, reward_images=workload.reward_images, fid_images=workload.fid_images) | each | dict(
         rewards=1 / (reward * workload.reward_images), fid=fid * workload.fid_images + each['distance'])
 
-# %% ../nbs/58_bench.ipynb #27604725
+# %% ../nbs/58_bench.ipynb #37de7f75
 _BASE = Workload(GANConfig(g_width=32, d_width=32, d_batch=32, g_batch=32, n_critic=1), 3, (16,))
 
 def _changed(size, **gan): return replace(_BASE, gan=replace(_BASE.gan, **gan), sizes=(size,))
@@ -357,7 +355,6 @@ AXES = {
     'cells, at 32 pixels': {k: _changed(32, bottom=32 >> k) for k in (1, 2, 3, 4)},
 }
 
-# %% ../nbs/58_bench.ipynb #cd79f7a2
 def exponent(
     x, # positive numbers
     y, # positive numbers
@@ -378,7 +375,7 @@ def fid_of(
         with torch.no_grad(): moments[i % 2].update(extractor(stand.generate(250, arch)).features)
     return frechet_distance(moments[0].mean, moments[0].cov, moments[1].mean, moments[1].cov)
 
-# %% ../nbs/58_bench.ipynb #4104e850
+# %% ../nbs/58_bench.ipynb #a095c5fc
 _GROWING = Budget(seconds=1.5, least=3, pairs=3, counting=60.)         # all pairs are counted, or the points could not be compared
 
 def time_growth(
@@ -391,7 +388,6 @@ def time_growth(
     workload = AXES[axis][value]
     return [dict(axis=axis, value=value) | row for row in time_stage(workload, workload.sizes[0], machine, budget)]
 
-# %% ../nbs/58_bench.ipynb #93dc2acf
 def time_fid(
     n: int, # images, a multiple of 500
     machine: dict, # from `measure_machine`
@@ -405,15 +401,7 @@ def time_fid(
     counts = least(once) + (least(twice) - least(once)) * (n - 500) / 500
     return [dict(axis='images for FID', value=n, variant='fast', seconds=quartiles([stopwatch(partial(run, n), machine['device']) for _ in range(repeats)])[1], counts=counts.tolist())]
 
-# %% ../nbs/58_bench.ipynb #46c4e0de
-def peak_memory() -> int: # bytes
-    "The most memory that this process has held so far."
-    status = Path('/proc/self/status')
-    if status.exists(): return int(next(line for line in status.read_text().splitlines() if line.startswith('VmHWM')).split()[1]) * 1024
-    import resource                                     # no /proc: macOS, which counts in bytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-# %% ../nbs/58_bench.ipynb #83c817c1
+# %% ../nbs/58_bench.ipynb #b1b14bba
 def _nothing(device): "Only what importing takes."
 def _fid(device, n): fid_of(n, device)
 def _steps(device, name, variant):
@@ -435,17 +423,6 @@ def _peaks_of(task, device, *args):
     _TASKS[task](device, *args)
     return dict(process=peak_memory(), device=torch.cuda.max_memory_allocated(device) if torch.device(device).type == 'cuda' else None)
 
-# %% ../nbs/58_bench.ipynb #a4aef139
-def memory_of(
-    task: str, # 'nothing', 'fid', 'step' or 'data'
-    device: str, # where
-    *args, # images for 'fid'; workload and variant for 'step'; path and whether to stream for 'data'
-) -> dict: # bytes: `process`, and `device` on a GPU
-    "The peak memory of a task in a process of its own; RuntimeError if that fails."
-    done = subprocess.run([sys.executable, '-c', _CHILD, json.dumps([task, device, *args])], capture_output=True, text=True)
-    if done.returncode: raise RuntimeError(f"the process that measures {task!r} failed: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
 def _memory_of_data(
     n: int, # images
     device: str, # where
@@ -457,6 +434,24 @@ def _memory_of_data(
         for start in range(0, n, 1000): table[start:start + 1000] = np.random.default_rng(start).integers(0, 256, table[start:start + 1000].shape, np.uint8)
         table.flush()
         return [dict(task='data', n=n, stream=stream) | memory_of('data', device, str(path), stream) for stream in (False, True)]
+
+# %% ../nbs/58_bench.ipynb #c8e7fb41
+def peak_memory() -> int: # bytes
+    "The most memory that this process has held so far."
+    status = Path('/proc/self/status')
+    if status.exists(): return int(next(line for line in status.read_text().splitlines() if line.startswith('VmHWM')).split()[1]) * 1024
+    import resource                                     # no /proc: macOS, which counts in bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def memory_of(
+    task: str, # 'nothing', 'fid', 'step' or 'data'
+    device: str, # where
+    *args, # images for 'fid'; workload and variant for 'step'; path and whether to stream for 'data'
+) -> dict: # bytes: `process`, and `device` on a GPU
+    "The peak memory of a task in a process of its own; RuntimeError if that fails."
+    done = subprocess.run([sys.executable, '-c', _CHILD, json.dumps([task, device, *args])], capture_output=True, text=True)
+    if done.returncode: raise RuntimeError(f"the process that measures {task!r} failed: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 # %% ../nbs/58_bench.ipynb #e7b993f6
 @contextmanager

@@ -6,7 +6,7 @@
 __all__ = ['METRICS', 'FeatureFile', 'ScoreStream', 'Tally', 'Scores', 'score_table', 'holds_statistics', 'Ruler', 'real_scores',
            'drawn_images', 'evaluate', 'by_torch_fidelity', 'by_ruler', 'cloudy', 'compare_speed']
 
-# %% ../nbs/52_metrics.ipynb #1ef52fc5
+# %% ../nbs/52_metrics.ipynb #ce1114b0
 import json, os, re, tempfile, time, warnings
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from fastcore.basics import patch
 from importlib.metadata import version
 from pathlib import Path
-from .core import cache_folder, make_rng, progress, to_float, to_uint8, write_atomic
+from .core import Shown, cache_folder, html_table, make_rng, progress, to_float, to_uint8, write_atomic
 from .data import ImageData
 from .distances import kid, precision_recall, radii
 from .features import Features, _untrained_inception, extract, fit, inception_extractor
@@ -169,7 +169,7 @@ def _figures(s) -> dict:
     texts = (_plus_minus(s.score, s.deviation, 2), figure(s.fid), _plus_minus(s.kid, s.kid_deviation, 4), figure(s.precision), figure(s.recall))
     return {name: text for name, text in zip((*s.names, 'precision', 'recall'), texts) if text is not None}
 
-# %% ../nbs/52_metrics.ipynb #b44ebdb4
+# %% ../nbs/52_metrics.ipynb #805df166
 @patch(as_prop=True)
 def protocol(self: Scores) -> str: # a line
     "How the figures were got, in words."
@@ -189,23 +189,41 @@ def caveats(self: Scores) -> tuple: # of sentences
 @patch
 def __str__(self: Scores): return ', '.join(f'{name} {text}' for name, text in _figures(self).items()) + f' ({self.protocol})'
 
-# %% ../nbs/52_metrics.ipynb #51cb2775
+
+@patch
+def __repr__(self: Scores): return f'Scores({self})'
+
+# %% ../nbs/52_metrics.ipynb #ecd8c32b
+def _notes(scores) -> list: # of sentences
+    "Below a table of records: each protocol once, and each caveat."
+    caveats = dict.fromkeys(caveat for s in scores for caveat in s.caveats)
+    return [*dict.fromkeys(f'({s.protocol})' for s in scores)] + ['Not comparable with published figures:'] * bool(caveats) + [f'- {caveat}' for caveat in caveats]
+
+
+def _text_table(rows: dict, columns, winner) -> list: # of lines
+    widths = {c: max(len(text) for text in (c, *(row.get(c, '-') for row in rows.values()))) + 3 for c in columns}
+    first = max([14, *(len(name) + 2 for name in rows)])
+    return [' ' * first + ''.join(f'{c:>{w}}' for c, w in widths.items())] + [
+        f'{name:{first}}' + ''.join(f'{row.get(c, "-"):>{w}}' for c, w in widths.items()) + ('   <- kept' if name == winner else '') for name, row in rows.items()]
+
+
 def score_table(
     scores: dict,        # name to `Scores`
     winner: str = None,  # a name to mark
-) -> str: # lines of text
+) -> Shown: # lines of text, and a table on a notebook's page
     "Scores side by side, each protocol once below, and why they can't be compared with published figures."
-    rows = {name: _figures(s) for name, s in scores.items()}
-    widths = {}
-    for row in rows.values():
-        for column, text in row.items(): widths[column] = max(widths.get(column, 0), len(column) + 3, len(text) + 3)
-    first = max(14, *(len(name) + 2 for name in rows))
-    lines = [' ' * first + ''.join(f'{column:>{width}}' for column, width in widths.items())]
-    for name, row in rows.items():
-        lines.append(f'{name:{first}}' + ''.join(f'{row.get(c, "-"):>{w}}' for c, w in widths.items()) + ('   <- kept' if name == winner else ''))
-    lines += dict.fromkeys(f'({s.protocol})' for s in scores.values())
-    caveats = dict.fromkeys(caveat for s in scores.values() for caveat in s.caveats)
-    return '\n'.join(lines + ['Not comparable with published figures:'] * bool(caveats) + [f'- {caveat}' for caveat in caveats])
+    rows, notes = {name: _figures(s) for name, s in scores.items()}, _notes(scores.values())
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    together = lambda text: text.replace(' ', '\N{NO-BREAK SPACE}')
+    cells = [[name + ' (kept)' * (name == winner), *(together(rows[name].get(c, '-')) for c in columns), f'{s.images:,}', s.extractor] for name, s in scores.items()]
+    head = ['', *(together(c + (' ↓' if c.endswith('ID') else ' ↑')) for c in columns), 'images', 'network']
+    return Shown('\n'.join(_text_table(rows, columns, winner) + notes), html_table(cells, head, notes))
+
+# %% ../nbs/52_metrics.ipynb #5e790543
+@patch
+def _repr_html_(self: Scores):
+    figures = [(name, *f'{text} ± '.split(' ± ')[:2]) for name, text in _figures(self).items()]
+    return html_table([*figures, ('network', self.extractor, '')], ('', 'value', 'spread'), _notes([self]))
 
 # %% ../nbs/52_metrics.ipynb #ddb363b1
 def _stats_file(extractor, data, size):

@@ -29,7 +29,7 @@ PUBLISHED = {
     'A-stl10': Published('AutoGAN-CIFAR10-A', 'stl10', 9.16, .12, 31.01, 'autogan_train --arch A --preset paper-stl10'),
 }
 
-# %% ../nbs/56_paper.ipynb #4911f597
+# %% ../nbs/56_paper.ipynb #81977ae6
 def against(
     scores, # `Scores` of your generator
     key: str, # in `PUBLISHED`
@@ -37,5 +37,6 @@ def against(
     "Your figures beside the published ones; ValueError for an unknown key."
     if key not in PUBLISHED: raise ValueError(f'no published result {key!r}, expected one of {", ".join(PUBLISHED)}')
     theirs = PUBLISHED[key]
-    if scores.caveats: return f'Not comparable with {theirs}: {"; ".join(scores.caveats)}.'
+    other = [f'yours were measured against {scores.reference_name}'] if scores.reference_name != theirs.data else []
+    if reasons := scores.caveats or other: return f'Not comparable with {theirs}: {"; ".join(reasons)}.'
     return f'{scores.score - theirs.score:+.2f} IS and {scores.fid - theirs.fid:+.2f} FID from {theirs}.'

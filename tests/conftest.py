@@ -27,6 +27,6 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp('whole')
     data = write_data(folder)
     path, start = make_run(folder/'run', tiny(data)), time.monotonic()
-    code, out, err = run(['autogan_search', '--resume', path, '-q', '--device', 'cpu'], folder/'process', snapshots=folder/'snapshots')
+    code, out, err = run(['autogan_search', '--resume', path, '-q', '--no-report', '--device', 'cpu'], folder/'process', snapshots=folder/'snapshots')
     assert (code, err) == (0, ''), err
     return SimpleNamespace(data=data, path=path, snapshots=snapshots(folder/'snapshots'), seconds=time.monotonic() - start, out=out)

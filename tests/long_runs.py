@@ -55,7 +55,7 @@ def measure(kind, folder, steps, every=10):
     more = dict(arch='pre-none-nearest-sc,post-batch-deconv-s0') if kind == 'training' else {}
     path = make_run(folder/'run', preset, **more)
     command = 'autogan_train' if kind == 'training' else 'autogan_search'
-    running = Running([command, '--resume', path, '-q', '--device', 'cpu'], folder/'process', before=partial(sample, str(folder/'samples'), path, every))
+    running = Running([command, '--resume', path, '-q', '--no-report', '--device', 'cpu'], folder/'process', before=partial(sample, str(folder/'samples'), path, every))
     code = running.wait(7200)
     assert code == 0, running.err
     rows = [json.loads(line) for line in (folder/'samples').read_text().splitlines()]

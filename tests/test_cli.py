@@ -14,7 +14,7 @@ from safetensors import safe_open
 from autogan_nb.data import digits
 
 BIN = Path(sys.executable).parent
-TINY = '--size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 3 --top_k 2 --reward_images 50 --steps 60 --finalists 1 --eval_images 200 --device cpu'.split()
+TINY = '--size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 3 --top_k 2 --reward_images 50 --steps 60 --finalists 1 --eval_images 200 --device cpu --no-report'.split()
 
 
 def run(cwd, command, *args):
@@ -46,9 +46,15 @@ def test_a_job_leaves_what_it_promises(finished):
 
 def test_quiet_is_quiet(finished):
     path, out, _ = finished
-    code, again, err = run(path.parent, 'autogan_search', '--resume', path, '--quiet')
+    code, again, err = run(path.parent, 'autogan_search', '--resume', path, '--quiet', '--no-report')
     assert (code, err) == (0, '')
     assert again == out          # a finished run only shows its end again
+
+
+def test_options_that_a_resume_does_not_heed_are_named(finished):
+    path, out, _ = finished
+    code, again, err = run(path.parent, 'autogan_search', '--resume', path, '--iterations', 5, '--top-k', 1, '--no-report', '--device', 'cpu')
+    assert (code, again) == (0, out) and err.startswith('autogan_search: warning: ') and err.endswith('goes on with its own settings, without --iterations, --top-k\n'), err
 
 
 def test_same_seed_same_result(finished, tmp_path):
@@ -68,9 +74,9 @@ def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
         while process.poll() is None and not ((path/'log.jsonl').exists() and (path/'log.jsonl').read_bytes().count(b'\n') >= records): time.sleep(.01)
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
-        command = [BIN/'autogan_search', '--resume', path, '--device', 'cpu']
+        command = [BIN/'autogan_search', '--resume', path, '--device', 'cpu', '--no-report']
     assert kills == 3
-    code, _, err = run(tmp_path, 'autogan_search', '--resume', path, '--device', 'cpu')
+    code, _, err = run(tmp_path, 'autogan_search', '--resume', path, '--device', 'cpu', '--no-report')
     assert code == 0, err
     for name in ('log.jsonl', 'generator.safetensors', 'scores.json', 'architectures.json'):
         assert (path/name).read_bytes() == (whole/name).read_bytes(), name
@@ -83,13 +89,13 @@ def test_sample_eval_and_train_from_a_run(finished, tmp_path):
     assert (tmp_path/'grid.png').exists() and len(list((tmp_path/'many').iterdir())) == 5
     code, out, _ = run(tmp_path, 'autogan_eval', path/'generator.safetensors', '--images', 200)
     assert code == 0 and 'generator' in out and 'real images' in out
-    code, out, _ = run(tmp_path, 'autogan_train', '--arch', 'pre-none-nearest-sc', '--steps', 10, '--eval_images', 100, '--out', 'trained')
+    code, out, _ = run(tmp_path, 'autogan_train', '--arch', 'pre-none-nearest-sc', '--steps', 10, '--eval_images', 100, '--out', 'trained', '--no-report')
     assert code == 0 and (tmp_path/'trained/generator.safetensors').exists()
 
 
 def test_what_was_found_is_trained_again_with_evaluations(finished, tmp_path):
     path, _, _ = finished
-    args = ['--arch', path, '--steps', 6, '--eval-every', 2, '--eval_images', 100, '--out', 'again', '-q']
+    args = ['--arch', path, '--steps', 6, '--eval-every', 2, '--eval_images', 100, '--out', 'again', '-q', '--no-report']
     code, out, err = run(tmp_path, 'autogan_train', *args)
     assert (code, err) == (0, '')
     records = [json.loads(line) for line in (tmp_path/'again/log.jsonl').read_text().splitlines()]
@@ -138,7 +144,7 @@ def test_a_folder_from_another_place_and_its_resume(tmp_path):
     code, out, err = run(tmp_path, 'autogan_search', *args, '--stream', '--out', 'run')
     assert code == 0 and 'autogan_search: warning: ' in err and 'broken.png' in err and '100 photos at 16x16' in out, err
     (tmp_path/'elsewhere').mkdir()
-    assert run(tmp_path/'elsewhere', 'autogan_search', '--resume', '../run', '-q')[:2] == (0, out.replace('run/', '../run/').replace(' run', ' ../run'))
+    assert run(tmp_path/'elsewhere', 'autogan_search', '--resume', '../run', '-q', '--no-report')[:2] == (0, out.replace('run/', '../run/').replace(' run', ' ../run'))
 
 
 def test_digits_come_with_the_package(tmp_path):
@@ -208,7 +214,7 @@ def test_a_run_is_not_overwritten(finished):
     assert {p: p.stat().st_mtime_ns for p in path.rglob('*')} == before
 
 
-@pytest.mark.parametrize('command', ['autogan_search', 'autogan_train', 'autogan_eval', 'autogan_sample', 'autogan_export', 'autogan_bench'])
+@pytest.mark.parametrize('command', ['autogan_search', 'autogan_train', 'autogan_eval', 'autogan_sample', 'autogan_export', 'autogan_report', 'autogan_bench'])
 def test_help(command, tmp_path):
     code, out, _ = run(tmp_path, command, '--help')
-    assert code == 0 and f'usage: {command}' in out and ('--arch' in out or command in ('autogan_search', 'autogan_bench'))
+    assert code == 0 and f'usage: {command}' in out and ('--arch' in out or command in ('autogan_search', 'autogan_report', 'autogan_bench'))

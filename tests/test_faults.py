@@ -20,7 +20,7 @@ from autogan_nb.core import RunFolder
 ARCH = 'pre-none-nearest-sc,post-batch-deconv-s0'
 
 
-def go_on(path): return f'autogan_search --resume {path} -q --device cpu'.split()
+def go_on(path): return f'autogan_search --resume {path} -q --no-report --device cpu'.split()
 
 
 def one_sentence(code, out, err, *named):
@@ -204,7 +204,7 @@ def search_only(path, folder, **options):
     return RunFolder.open(path).records('search')
 
 
-def train(path): return f'autogan_train --resume {path} -q --device cpu'.split()
+def train(path): return f'autogan_train --resume {path} -q --no-report --device cpu'.split()
 
 
 def assert_one_fault(path, **where):

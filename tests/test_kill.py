@@ -17,7 +17,7 @@ from autogan_nb.core import RunFolder
 from autogan_nb.search import Search
 from autogan_nb.streaming import open_data
 
-GO_ON = 'autogan_search --resume {} -q --device cpu'
+GO_ON = 'autogan_search --resume {} -q --no-report --device cpu'
 
 
 def go_on(path): return GO_ON.format(path).split()
@@ -243,7 +243,7 @@ def test_stopped_while_contenders_train_side_by_side(tmp_path, whole):
 
 
 def test_a_single_training_is_stopped_and_killed(whole, tmp_path):
-    train = 'autogan_train --resume {} -q --device cpu'
+    train = 'autogan_train --resume {} -q --no-report --device cpu'
     arch = 'pre-none-nearest-sc,post-batch-deconv-s0'
     alone = make_run(tmp_path/'alone', tiny(whole.data), arch=arch)
     assert run(train.format(alone).split(), tmp_path/'process', snapshots=tmp_path/'whole')[0] == 0

@@ -66,7 +66,7 @@ def run(world, command, *args):
 @pytest.fixture(scope='module')
 def searched(world):
     "The whole paper-cifar10 job: its folder and what it printed."
-    return world[0]/'search', run(world, 'autogan_search', '--preset', 'paper-cifar10', '--root', 'data', '--out', 'search', *FEW)
+    return world[0]/'search', run(world, 'autogan_search', '--preset', 'paper-cifar10', '--root', 'data', '--out', 'search', '--no-report', *FEW)
 
 
 def test_the_search_is_the_published_one_but_for_its_counts(searched):
@@ -94,3 +94,5 @@ def test_what_was_found_is_carried_to_stl10_by_one_command(world, searched):
     kept = next(row['arch'] for row in json.loads((searched[0]/'architectures.json').read_text()) if row['kept'])
     assert json.loads((world[0]/'stl/config.json').read_text())['config']['arch'] == kept
     assert 'stl10' in out and '48x48' in out
+    page = (world[0]/'stl/report.html').read_text()
+    assert 'on stl10 at 48x48 pixels' in page and 'grey levels' in page and 'cannot be read' not in page

@@ -1,0 +1,191 @@
+"How a notebook becomes a page of the website: tables of parameters, folded source code, links to Colab and GitHub, a Markdown copy."
+import ast
+import html
+import inspect
+import re
+
+import nbformat
+from execnb.nbio import mk_cell
+from fastcore.docments import docments
+from nbdev import showdoc
+from nbdev.config import get_config
+from nbdev.doclinks import NbdevLookup
+from nbdev.processors import FilterDefaults, Processor, add_fold, mv_exports, rm_export
+
+EMPTY = inspect.Parameter.empty
+NUMBERED = re.compile(r'\b\d+_(\w+)\.(?:html|ipynb)\b')
+
+
+def page_name(notebook):
+    "The page of a notebook as nbdev names it: `core.html` for `00_core.ipynb`."
+    return re.sub(r'^\d+_', '', notebook.stem) + '.html'
+
+
+def raw_html(text):
+    "HTML that neither builder reads as Markdown."
+    return f'```{{=html}}\n{text}\n```'
+
+
+# The API: what nbdev writes for each exported name
+
+def shown_type(anno):
+    "An annotation without the modules' names."
+    text = anno if isinstance(anno, str) else inspect.formatannotation(anno)
+    return re.sub(r'\b(?:\w+\.)+(?=\w)', '', text)
+
+
+def with_code(text):
+    "Plain text as HTML; names in backticks become code, with a link if nbdev knows them."
+    def code(m):
+        url, name = NbdevLookup().doc(m[1]), f'<code>{m[1]}</code>'
+        return f'<a href="{url}">{name}</a>' if url else name
+    return re.sub(r'`([^`]+)`', code, html.escape(str(text), quote=False))
+
+
+def shown_default(default):
+    "A default value as one writes it; of a long one the beginning, up to its bracket."
+    text = getattr(default, '__name__', None) or repr(default)
+    return html.escape(text if len(text) <= 28 else f"{text.split('(')[0]}(...)" if '(' in text[:28] else f'{text[:25]}...', quote=False)
+
+
+def cells(name, doc):
+    "The cells of one row of a table of parameters, of what docments knows."
+    anno, default = doc.get('anno', EMPTY), doc.get('default', EMPTY)
+    known = anno not in (EMPTY, None, type(None))                    # docments takes the type of a default: None tells nothing
+    return [name, f'<code>{html.escape(shown_type(anno))}</code>' if known else '',
+            '' if default is EMPTY else f'<code>{shown_default(default)}</code>', with_code(doc.get('docment') or '')]
+
+
+def parameter_table(sym, parameters):
+    "Names, types, defaults and docments of the parameters and of the result as an HTML table; empty if nothing is documented."
+    docs = docments(sym, full=True, returns=True)
+    if not any(d.get('docment') for d in docs.values()): return ''
+    rows = [cells(f'<code>{p.replace(annotation=EMPTY, default=EMPTY)}</code>', docs.get(n, {})) for n, p in parameters.items()]
+    if not inspect.isclass(sym) and 'return' in docs: rows.append(cells('<em>returns</em>', docs['return']))
+    if not any(rows[-1][1:]): rows.pop()
+    rows.insert(0, ['Parameter', 'Type', 'Default', 'Details'])
+    kept = [column for column in zip(*rows) if any(column[1:])]      # an empty column says nothing
+    head, *body = (''.join(f'<td>{c}</td>' for c in r) for r in zip(*kept))
+    return (f'<div class="api-table"><table class="table"><thead><tr>{head.replace("td>", "th>")}</tr></thead>'
+            f'<tbody>{"".join(f"<tr>{r}</tr>" for r in body)}</tbody></table></div>')
+
+
+class ApiEntry(showdoc.BasicMarkdownRenderer):
+    "A heading, the call in short, a link to the source, the docstring and the table of parameters."
+    def _repr_markdown_(self):
+        parameters = {n: p for n, p in (self.sig.parameters if self.sig else {}).items() if n != 'self'}
+        short = ', '.join(str(p.replace(annotation=EMPTY)) for p in parameters.values())
+        if len(short) > 100: short = ', '.join(map(str, (p.replace(annotation=EMPTY, default=EMPTY) for p in parameters.values())))
+        source = NbdevLookup().code(self.fn)
+        link = f'<a class="api-source" href="{source}">source</a>' if source else ''
+        docs = ''.join(f'<p>{with_code(d)}</p>' for d in self.docs.split('\n\n') if d)
+        call = html.escape(self.nm + (f'({short})' if self.sig else ''), quote=False)
+        entry = f'<div class="api">{link}<p class="api-call"><code>{call}</code></p>{docs}{parameter_table(self.sym, parameters)}</div>'
+        return f"{'#' * self.title_level} {self.nm}\n\n{raw_html(entry)}"
+
+
+showdoc.BasicMarkdownRenderer = ApiEntry                    # `show_doc` looks its renderer up under this name
+
+
+# The cells
+
+def only_imports(source): return all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.parse(source).body)
+
+
+def defined(source):
+    "The names that a cell gives to functions, classes and values."
+    nodes = ast.parse(source).body
+    targets = [t for n in nodes for t in getattr(n, 'targets', [getattr(n, 'target', None)])]
+    names = [n.name for n in nodes if hasattr(n, 'name')] + [x.id for t in targets if t for x in ast.walk(t) if isinstance(x, ast.Name)]
+    return list(dict.fromkeys(names))
+
+
+def fold_export(cell):
+    "nbdev leaves exported code out of a page; here it stays, folded, because the story speaks of it."
+    exported = cell.cell_type == 'code' and {'export', 'exporti'} & (cell.directives_ or {}).keys()
+    if not exported or 'hide' in cell.directives_ or only_imports(cell.source): return rm_export(cell)
+    cell.source, cell.folded = f'#| code-fold: true\n#| code-summary: "Code: {", ".join(defined(cell.source)[:6])}"\n{cell.source}', True
+
+
+def places(code):
+    "Where nbdev's links to private names and to methods lead: the code that defines them."
+    classes = [n for n in ast.parse(code.source).body if isinstance(n, ast.ClassDef)]
+    names = [n for n in defined(code.source) if n.startswith('_')] + [f'{c.name}.{m.name}' for c in classes for m in c.body if isinstance(m, ast.FunctionDef)]
+    return [mk_cell(raw_html(''.join(f'<span id="{n.lower()}"></span>' for n in names)), 'markdown')] if names else []
+
+
+class code_after_api(Processor):
+    "API entries in the order of their definitions (nbdev inserts them backwards), then the code that defines them."
+    def end(self):
+        cells, out = self.nb.cells, []
+        while cells:
+            code, entries = cells.pop(0), []
+            folded = getattr(code, 'folded', False)
+            while folded and cells and getattr(cells[0], 'has_sd', False): entries.insert(0, cells.pop(0))
+            out += [*entries, *(places(code) if folded else []), code]
+        cells[:] = out
+
+
+class Pages(FilterDefaults):
+    "nbdev's processors with ours in their places."
+    def base_procs(self):
+        ours = {rm_export: fold_export, add_fold: None, mv_exports: code_after_api}
+        return [p for p in (ours.get(p, p) for p in super().base_procs()) if p]
+
+
+# What stands on every page
+
+def links(notebook):
+    "Where a page can be run, and where its sources are: one line of HTML."
+    config = get_config()
+    file = f'{config.branch}/{config.nbs_path.name}/{notebook.name}'
+    module = '' if notebook.stem == 'index' else f'{config.branch}/{config.lib_path.name}/{page_name(notebook)[:-5]}.py'
+    found = [('play-circle', 'Open in Colab', f'https://colab.research.google.com/github/{config.user}/{config.repo}/blob/{file}'),
+             ('journal-code', 'Notebook', f'{config.git_url}/blob/{file}'),
+             ('file-earmark-code', 'Source', f'{config.git_url}/blob/{module}')]
+    anchors = [f'<a href="{url}"><i class="bi bi-{icon}"></i> {name}</a>' for icon, name, url in found if not url.endswith('/')]
+    note = f'<span class="page-links-note">On Colab, first run <code>!pip install git+{config.git_url}</code></span>'
+    return raw_html(f'<div class="page-links">{" ".join(anchors)} {note}</div>')
+
+
+def add_links(page, notebook):
+    "Put the line of links below the title of a page that nbdev has prepared."
+    nb = nbformat.read(page, 4)
+    nb.cells.insert(1, nbformat.v4.new_markdown_cell(links(notebook), id='page-links'))
+    nbformat.write(nb, page)
+
+
+# For language models: https://llmstxt.org
+
+def title_and_subtitle(nb): return re.fullmatch(r'# (.+)\n+> (.+)', nb.cells[0].source.strip()).groups()
+
+
+def plain_output(output):
+    "An output's text, fenced; empty for pictures."
+    text = output.get('text') or (output.get('data') or {}).get('text/plain', '')
+    picture = any(k.startswith('image/') for k in output.get('data') or {})
+    return '' if picture or not text else f'```\n{text.rstrip()}\n```'
+
+
+def as_markdown(nb):
+    "A notebook with all its code as Markdown, without pictures; links lead to the other Markdown copies."
+    parts = []
+    for cell in nb.cells:
+        if cell.cell_type != 'code': parts.append(NUMBERED.sub(r'\1.html.md', cell.source))
+        else: parts += [f'```python\n{cell.source}\n```', *map(plain_output, cell.outputs)]
+    return '\n\n'.join(p for p in parts if p.strip()) + '\n'
+
+
+def llms_txt(sections, notebooks, site):
+    "The index for language models: what this is, and every page in one line, `sections` being those of the sidebar."
+    title, subtitle = title_and_subtitle(notebooks['index'])
+    lines = [f'# {title}', '', f'> {get_config().description}. {subtitle}.', '',
+             f'Python package `{get_config().lib_path.name}`, one module for each notebook. Source: {get_config().git_url}', '']
+    for section in sections:
+        lines += [f"## {section['section']}", '']
+        for stem in (c.removesuffix('.ipynb') for c in section['contents']):
+            name, about = title_and_subtitle(notebooks[stem])
+            module = '' if stem == 'index' else f" (`{get_config().lib_path.name}.{re.sub(r'^[0-9]+_', '', stem)}`)"
+            lines.append(f"- [{name}]({site}/{re.sub(r'^[0-9]+_', '', stem)}.html.md): {about}{module}")
+        lines.append('')
+    return '\n'.join(lines)
