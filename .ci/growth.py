@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"nbs/images/growth.gif, the moving picture of the first page, from a run folder of autogan_search: python .ci/growth.py RUN [CONTENDER]"
+"The pictures of a search on the first page and in notebook 18, from a run folder of autogan_search: python .ci/growth.py RUN"
+import shutil
 import sys
 from pathlib import Path
 
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
+
+from autogan_nb.report import Report, enlarged
 
 TILE, GAP, HEAD, COLS, ROWS = 96, 4, 46, 8, 3
 BACK, BRIGHT, DIM, BRAND = '#0c1117', '#ffffff', '#5b6676', '#5ba8f7'
@@ -12,35 +15,28 @@ WIDTH, HEIGHT = COLS * (TILE + GAP) + GAP, HEAD + ROWS * (TILE + GAP) + GAP
 STAGES = {8: '8 × 8', 16: '16 × 16', 32: '32 × 32', 'trained': 'trained from scratch'}
 SECONDS = {8: .35, 16: .45, 32: .55, 'trained': .7}
 LAST, LOOPS = 3.5, 2                                           # the last picture stays; the film runs three times, then rests on it
+FONT = ImageFont.truetype(str(Path(matplotlib.get_data_path())/'fonts/ttf/DejaVuSans-Bold.ttf'), 19)
+IMAGES = Path(__file__).resolve().parent.parent/'nbs/images'
 
 
-def tiles(path, size):
-    "The pictures of a grid that `save_png` wrote, 2 pixels apart."
-    grid = Image.open(path).convert('L')
-    return [grid.crop((x, y, x + size, y + size)) for y in range(0, grid.height, size + 2) for x in range(0, grid.width, size + 2)]
-
-
-def scenes(run, contender):
+def scenes(run):
     "`(pictures, stage)`: the same latents after each iteration of the search, then a few moments of the training from scratch."
-    for path in sorted(run.glob('samples/growth/*.png')):
-        size = int(path.stem.split('x')[-1])
-        yield tiles(path, size), size
-    trained = sorted(run.glob(f'samples/training/{contender}-*.png'))
-    for i in (0, 2, len(trained) // 2, -1): yield tiles(trained[i], 32), 'trained'
+    moments = Report(run).moments()
+    trained = [(pictures, 'trained') for caption, pictures in moments if caption.startswith('training')]
+    return [(pictures, pictures.shape[1]) for caption, pictures in moments if not caption.startswith('training')] + [trained[i] for i in (0, 2, len(trained) // 2, -1)]
 
 
 def frame(pictures, stage):
     "One picture of the film: the stages above, the present one bright, and the grid."
     film = Image.new('RGB', (WIDTH, HEIGHT), BACK)
     draw, x = ImageDraw.Draw(film), GAP + 8
-    font = ImageFont.truetype(str(Path(matplotlib.get_data_path())/'fonts/ttf/DejaVuSans-Bold.ttf'), 19)
     for name, text in STAGES.items():
-        draw.text((x, 11), text, BRIGHT if name == stage else DIM, font)
-        end = x + draw.textlength(text, font)
+        draw.text((x, 11), text, BRIGHT if name == stage else DIM, FONT)
+        end = x + draw.textlength(text, FONT)
         if name == stage: draw.rectangle((x, HEAD - 8, end, HEAD - 5), BRAND)
         x = end + 44
-    for i, p in enumerate(pictures[:COLS * ROWS]):
-        film.paste(p.resize((TILE, TILE), Image.Resampling.NEAREST), (GAP + i % COLS * (TILE + GAP), HEAD + i // COLS * (TILE + GAP)))
+    for i, p in enumerate(enlarged(pictures[:COLS * ROWS], TILE)):
+        film.paste(Image.fromarray(p), (GAP + i % COLS * (TILE + GAP), HEAD + i // COLS * (TILE + GAP)))
     return film
 
 
@@ -51,13 +47,31 @@ def palette():
     return image
 
 
-def main(run, contender='searched-1'):
-    "Write the film."
-    shown, path = list(scenes(Path(run), contender)), Path('nbs/images/growth.gif')
+def film(shown, path):
+    "All scenes, one after the other."
     first, *more = (frame(*s).quantize(palette=palette(), dither=Image.Dither.NONE) for s in shown)
     times = [round(1000 * SECONDS[stage]) for _, stage in shown[:-1]] + [round(1000 * LAST)]
     first.save(path, save_all=True, append_images=more, duration=times, loop=LOOPS, optimize=True)
-    print(f'{path}: {len(shown)} frames, {path.stat().st_size:,} bytes')
+
+
+def poster(shown, path):
+    "The last scene of each stage, side by side."
+    width, head = 5 * 48 + 10, 26
+    sheet = Image.new('L', (4 * width - 10, head + 5 * 48 - 2), 255)
+    draw = ImageDraw.Draw(sheet)
+    for k, (pictures, stage) in enumerate({stage: (pictures, stage) for pictures, stage in shown}.values()):
+        draw.text((k * width + 119, head // 2), STAGES[stage], 0, FONT.font_variant(size=14), anchor='mm')
+        for i, p in enumerate(enlarged(pictures[:25], 46)): sheet.paste(Image.fromarray(p).convert('L'), (k * width + i % 5 * 48, head + i // 5 * 48))
+    sheet.save(path, optimize=True)
+
+
+def main(run):
+    "Make them all."
+    shown = scenes(run)
+    film(shown, IMAGES/'growth.gif')
+    poster(shown, IMAGES/'growth.png')
+    shutil.copy(Path(run)/'search.png', IMAGES)
+    for name in ('growth.gif', 'growth.png', 'search.png'): print(f'nbs/images/{name}: {(IMAGES/name).stat().st_size:,} bytes')
 
 
 if __name__ == '__main__': main(*sys.argv[1:])

@@ -9,7 +9,7 @@ __all__ = ['PRESETS', 'OPTIONS', 'PRETRAINED', 'Preset', 'configure', 'preset_fr
            'train_job', 'find_arch', 'autogan_train', 'find_generator', 'autogan_eval', 'write_samples',
            'autogan_sample', 'autogan_export', 'autogan_report', 'autogan_bench']
 
-# %% ../nbs/18_cli.ipynb #061b4bd6
+# %% ../nbs/18_cli.ipynb #3648f8db
 import io, json, os, re, reprlib, shlex, signal, sys, time, torch, warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ from .engine import Engine
 from .features import get_extractor
 from .metrics import METRICS, Ruler, Scores, evaluate, holds_statistics, real_scores, score_table
 from .published import load_published
-from .report import write_report
+from .report import file_name, write_report
 from .search import Search, SearchConfig, plot_search
 from .search_space import Architecture
 from .sharing import export_generator
@@ -73,7 +73,7 @@ PRESETS = {
     'published-cifar10': Preset(search=SearchConfig(iterations=65, grow_after=(15, 35), entropy_weight=1e-3, reset_statistic='variance')),
 }
 
-# %% ../nbs/18_cli.ipynb #d4d14716
+# %% ../nbs/18_cli.ipynb #dc46ca00
 OPTIONS = dict(
     data=(), size=(), channels=(), root=(), stream=(), workers=(), broken=(), extractor=(), bottom=('search_gan', 'final_gan'), loss=('search_gan', 'final_gan'),
     policy=('search',), iterations=('search',), grow_after=('search',), epochs=('search',), controller_steps=('search',), candidates=('search',), top_k=('search',),
@@ -88,10 +88,9 @@ def _named(things, kind, name):
     if name not in things: raise ValueError(f'unknown {kind} {name!r}, expected one of {", ".join(things)}')
     return things[name]
 
-def _absolute(name):
-    "A path that stays right when a run is continued from another folder; a data set's name as it is."
-    path = Path(name).expanduser()
-    return str(path.resolve()) if path.exists() and name not in DATASETS else name
+def _absolute(path):
+    "A path that stays right when a run is continued from another folder."
+    return str(Path(path).expanduser().resolve())
 
 def _with_recipe(preset, recipe):
     "A preset with another way to train from scratch; number of finalists and bottom width stay."
@@ -99,7 +98,7 @@ def _with_recipe(preset, recipe):
     gan, train = _named(RECIPES, 'recipe', recipe)
     return replace(preset, final_gan=replace(gan, bottom=preset.final_gan.bottom), train=replace(train, finalists=preset.train.finalists))
 
-# %% ../nbs/18_cli.ipynb #f99088a4
+# %% ../nbs/18_cli.ipynb #1d90afc6
 def configure(
     preset: str, # a name in `PRESETS`
     recipe: str = None, # a name in `RECIPES`: how to train from scratch; None: as in the preset
@@ -107,7 +106,8 @@ def configure(
 ) -> Preset:
     "A preset with some of its settings changed; ValueError for an unknown preset or impossible settings."
     found, given = _with_recipe(_named(PRESETS, 'preset', preset), recipe), {name: value for name, value in options.items() if value is not None}
-    given |= {name: _absolute(given[name]) for name in ('data', 'root') if name in given}
+    if 'root' in given: given['root'] = _absolute(given['root'])
+    if 'data' in given and given['data'] not in DATASETS and Path(given['data']).expanduser().exists(): given['data'] = _absolute(given['data'])
     if {'size', 'bottom', 'iterations'} & set(given):
         n_cells = check_size(given.get('size', found.size), given.get('bottom', found.final_gan.bottom))
         given.setdefault('grow_after', _spread(given.get('iterations', found.search.iterations), n_cells))
@@ -331,7 +331,7 @@ def _next_stop(trainings, config, every):
     now = min(training.logged for training in trainings.values())
     return min(config.steps, *(now - now % pace + pace for pace in (every, config.eval_every, LOOK_EVERY) if pace))
 
-# %% ../nbs/18_cli.ipynb #88a1943b
+# %% ../nbs/18_cli.ipynb #bce2994b
 def _go_forward(job, trainings, until, work, bar):
     "All trainings to step `until`, as far as no signal comes; then `Stopped`."
     lock = Lock()
@@ -357,10 +357,8 @@ def _log_training(job, bar, name, training, scores, due):
     if scores or training.done or due:
         job.run.log(kind='train', name=name, step=steps, d_loss=d_loss, g_loss=g_loss)
         job.run.scalars(steps, **{f'train/{name}/d_loss': d_loss, f'train/{name}/g_loss': g_loss})
-    if due: save_png(job.path('samples', 'training', f'{_file_name(name)}-{steps:07d}.png'), generate_images(training.generator, _latents(job, 32)))
+    if due: save_png(job.path('samples', 'training', f'{file_name(name)}-{steps:07d}.png'), generate_images(training.generator, _latents(job, 32)))
     training.logged = steps
-
-def _file_name(contender): return contender.replace(' ', '-')
 
 def _latents(job, n):
     "The latents that a job's pictures are drawn from."
@@ -373,9 +371,9 @@ def _consider(job, name, training, scores):
     job.run.scalars(step, **{f'train/{name}/score': scores.score, f'train/{name}/fid': scores.fid})
     return f'{scores.names[1]} {scores.fid:.2f}, best {training.best["fid"]:.2f} at {training.best["step"]:,}'
 
-# %% ../nbs/18_cli.ipynb #e0de6b03
+# %% ../nbs/18_cli.ipynb #8f629b83
 def _keep(job, name, training):
-    generator, file = training.kept, _file_name(name)
+    generator, file = training.kept, file_name(name)
     scores = _measured(job, generator)
     facts = dict(data=job.preset.data, seed=job.seed, steps=training.best['step'] if training.best else training.trainer.steps)
     save_generator(job.path('generators', f'{file}.safetensors'), generator, scores=asdict(scores), ema=True, **facts)
@@ -398,7 +396,7 @@ def run_trainings(
         job.save(scores=job.state.get('scores', {}) | scores, trainings=None)
     return {name: Scores(**job.state['scores'][name]) for name in named}
 
-# %% ../nbs/18_cli.ipynb #74accbf6
+# %% ../nbs/18_cli.ipynb #3372f9ff
 def finish(
     job: Job, # with all contenders trained
     named: dict, # name to `Architecture`
@@ -406,7 +404,7 @@ def finish(
 ) -> str: # the text to show at the end
     "Write a job's results into its folder and say what they are."
     scores = {name: Scores(**s) for name, s in job.state['scores'].items()}
-    generator = load_generator(job.path('generators', f'{_file_name(winner)}.safetensors'), job.device)
+    generator = load_generator(job.path('generators', f'{file_name(winner)}.safetensors'), job.device)
     save_generator(job.path('generator.safetensors'), generator, **generator.notes)
     save_png(job.path('samples', 'final.png'), generate_images(generator, _latents(job, 64)), ncols=8, zoom=2)
     ranked = sorted(named, key=lambda name: -scores[name].score)
@@ -549,7 +547,7 @@ def _add_report(job):
         except Exception as error: warnings.warn(f'the report could not be written ({error}); autogan_report {shlex.quote(str(job.run.path))} tries again')
         else: print(said)
 
-# %% ../nbs/18_cli.ipynb #663592f3
+# %% ../nbs/18_cli.ipynb #1063367b
 @command
 def autogan_search(
     preset: str = 'digits', # settings: digits, paper-cifar10, paper-stl10, published-cifar10
@@ -587,7 +585,7 @@ def autogan_search(
 ):
     "Let a machine design a GAN: search, train the best architectures from scratch, measure, show."
     given = _given(autogan_search, locals())
-    options = {name: given[name] for name in given.keys() & OPTIONS.keys()}
+    options = {name: value for name, value in given.items() if name in OPTIONS}
     with plain_errors():
         run = _resumed(autogan_search, given)
         settings = preset_from(run.config['preset']) if run else configure(preset, recipe, **options | dict(grow_after=_numbers(grow_after)))
@@ -616,7 +614,7 @@ def find_arch(
     except (ValueError, TypeError, LookupError, StopIteration, RecursionError): raise ValueError(f'{found} does not say which architecture the run kept') from None
     return Architecture.parse(kept)
 
-# %% ../nbs/18_cli.ipynb #3aa885dd
+# %% ../nbs/18_cli.ipynb #e621371e
 @command
 def autogan_train(
     arch: str = 'A', # A, B, C, a text such as pre-none-nearest-sc,..., a published vector, or a run folder: the one it kept
@@ -648,7 +646,7 @@ def autogan_train(
 ):
     "Train one architecture on one data set, and measure it."
     given = _given(autogan_train, locals())
-    options = {name: given[name] for name in given.keys() & OPTIONS.keys()}
+    options = {name: value for name, value in given.items() if name in OPTIONS}
     with plain_errors():
         run = _resumed(autogan_train, given)
         if run: settings = preset_from(run.config['preset'])

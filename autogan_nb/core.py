@@ -69,11 +69,26 @@ def to_uint8(
     pixels = (images.detach().float().nan_to_num(nan=-1.) + 1) * 127.5
     return pixels.round().clamp(0, 255).to(torch.uint8)
 
-# %% ../nbs/00_core.ipynb #fe33335b
+# %% ../nbs/00_core.ipynb #89777ec9
+def _on_white(
+    picture, # of PIL
+) -> np.ndarray: # (h, w) if it is grey, else (3, h, w)
+    "The pixels of `picture` as they look on white paper."
+    if picture.mode in ('1', 'L'): return np.array(picture.convert('L'))
+    if picture.mode[0] in 'IF': return np.array(picture)               # numbers, as in any other array
+    colour, opaque = np.split(np.asarray(picture.convert('RGBA'), dtype=np.float32), [3], axis=2)
+    return np.round(colour*opaque/255 + 255 - opaque).astype(np.uint8).transpose(2, 0, 1)
+
+def _channelled(image):
+    "One picture of a list as a tensor; a grey one gets the channel that it lacks."
+    if not torch.is_tensor(image): image = torch.from_numpy(_on_white(image) if hasattr(image, 'getbands') else np.array(image))
+    return image[None] if image.ndim == 2 else image
+
 def _batch(images):
     "A batch (n, 1 or 3, h, w) of any dtype from a batch, a list or one picture, channels first or last. ValueError for anything else."
+    if hasattr(images, 'getbands'): images = [images]
     if isinstance(images, (list, tuple)):
-        images = [i if torch.is_tensor(i) else torch.from_numpy(np.array(i)) for i in images]
+        images = [_channelled(i) for i in images]
         shapes = list(dict.fromkeys(tuple(i.shape) for i in images))
         if len(shapes) != 1: raise ValueError(f'expected a list of images of one shape, not {reprlib.repr(shapes)}')
         images = torch.stack(images)
@@ -90,7 +105,7 @@ def _pixels(images):
     return (batch if batch.dtype == torch.uint8 else to_uint8(batch)).cpu()
 
 def image_grid(
-    images, # (n, 1 or 3, h, w), float in [-1, 1] or uint8; also a list, one image, or channels last
+    images, # (n, 1 or 3, h, w), float in [-1, 1] or uint8; also a list (of PIL's pictures, too), one image, or channels last
     ncols: int=8, # pictures in a row
     pad: int=2, # white pixels between pictures
 ) -> np.ndarray: # uint8 (H, W, 3)
@@ -133,9 +148,9 @@ def _wrapped(titles, n, width):
     if len(titles) not in (0, n): raise ValueError(f'{len(titles)} titles for {n} images')
     return [textwrap.fill(str(title), max(4, width // 6), max_lines=3, placeholder='…') for title in titles]
 
-# %% ../nbs/00_core.ipynb #c4e4c9bb
+# %% ../nbs/00_core.ipynb #b8da09f2
 def show_images(
-    images, # (n, 1 or 3, h, w), float in [-1, 1] or uint8; also a list, one image, or channels last
+    images, # (n, 1 or 3, h, w), float in [-1, 1] or uint8; also a list (of PIL's pictures, too), one image, or channels last
     ncols: int=None, # pictures in a row; None: 8, or more when there are many
     titles=None, # a short text over each picture
     scale=None, # screen pixels per picture pixel; None: as large as fits a page
@@ -317,14 +332,14 @@ def read_json(self: RunFolder,
     "What `write_json` wrote; tuples come back as lists."
     return _revive(json.loads((self.path/name).read_text()))
 
-# %% ../nbs/00_core.ipynb #a25c667c
+# %% ../nbs/00_core.ipynb #ea3d34e0
 _token = os.urandom(8).hex()            # of this process: two containers that share a folder may have the same process numbers
 
 @patch
 def claim(self: RunFolder) -> RunFolder: # itself
     "Have the run for this process until `close` or the process's end. BlockingIOError if another live process has it."
     lock, owner = FileLock(self.path/'lock'), self.path/'process.json'
-    try: self._lock or lock.acquire(timeout=0)
+    try: self._lock or lock.acquire(timeout=.2)
     except Timeout:
         known = self.read_json(owner.name) if owner.exists() else {}
         if (known.get('process'), known.get('token')) == (os.getpid(), _token): return self          # another object of this process has it

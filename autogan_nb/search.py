@@ -69,7 +69,7 @@ class Progress:
     rows: list = field(default_factory=list) # what each controller update reported
     learned: dict = None # summary of the controller's training; None: not done
 
-# %% ../nbs/16_search.ipynb #b58826dd
+# %% ../nbs/16_search.ipynb #0b87b569
 class Search:
     "The AutoGAN search: shared GAN, controller, growth and dynamic reset (algorithm 1 of the paper)."
     def __init__(self,
@@ -88,7 +88,7 @@ class Search:
         self.make_policy = make_policy or {'reinforce': self.reinforce_policy, 'random': self.random_policy}[config.policy]
         self.rng, self.z_rng = torch.Generator().manual_seed(seed), torch.Generator(data.device).manual_seed(seed)
         self.detector = CollapseDetector(config.reset_window, config.reset_threshold, config.reset_statistic)
-        self.iteration, self.resets, self.kept, self.gallery, self.records = 0, 0, {}, {}, []
+        self.iteration, self.resets, self.kept, self.gallery, self.records, self.found = 0, 0, {}, {}, [], None
         self.look_z = torch.randn(32, gan.latent_dim, generator=make_rng(seed)).to(data.device)
         self.trainer, self.policy, self.stream = self.new_gan(), self.new_policy(), self.new_stream()
         self.now, self.good = Progress(), LastGood(self)
@@ -314,7 +314,7 @@ def iterate(self: Search,
     self.now = Progress()
     return record | dict(resets=self.resets)
 
-# %% ../nbs/16_search.ipynb #37b9d46d
+# %% ../nbs/16_search.ipynb #d493a4e5
 @patch(as_prop=True)
 def rngs(self: Search) -> tuple: # for data and policy, for latents
     "The random streams."
@@ -339,14 +339,14 @@ def state(self: Search) -> dict: # plain values and tensors
     done = dict(archs=now.archs and [str(arch) for arch in now.archs], losses=list(now.losses), seen=now.seen, shared=now.shared, rows=list(now.rows), learned=now.learned)
     rewards = dict(measured={str(arch): reward for arch, reward in self.measured.items()}, reward_z=self.reward_z)
     return parts | rewards | dict(now=done, iteration=self.iteration, resets=self.resets, kept=self.kept, rng=self.rng.get_state(),
-                                  batches=self.batches, most=self.draw.most)
+                                  batches=self.batches, most=self.draw.most, records=list(self.records))
 
 @patch
 def load(self: Search,
     state: dict, # from `state`
 ):
     "Go to a state."
-    self.iteration, self.resets, self.kept = state['iteration'], state['resets'], dict(state['kept'])
+    self.iteration, self.resets, self.kept, self.records, self.found = state['iteration'], state['resets'], dict(state['kept']), list(state['records']), None
     here, now = self.data.device, state['now']
     self.now = Progress(now['archs'] and [Architecture.parse(text) for text in now['archs']], [loss.to(here) for loss in now['losses']], now['seen'], now['shared'], list(now['rows']), now['learned'])
     self.measured, self.reward_z = {Architecture.parse(text): reward for text, reward in state['measured'].items()}, state['reward_z']
@@ -433,7 +433,7 @@ class SearchResult:
         rows = [[place, beam.arch, f'{beam.reward:.3f}'] for place, beam in enumerate(self.beams, 1)]
         return self.best._repr_svg_() + html_table(rows, ['place', 'architecture', 'reward with shared weights'], align='left')
 
-# %% ../nbs/16_search.ipynb #2d3b7cdf
+# %% ../nbs/16_search.ipynb #48a2c3a7
 @patch
 def bar(self: Search,
     quiet: bool = False, # an invisible one
@@ -457,4 +457,5 @@ def run(self: Search,
             record = self.step(lambda: bar.update(self.size))
             bar.update(bar.planned(self.iteration) - bar.n)                     # a collapse ends an iteration early, a fault repeats it
             bar.set_postfix_str(f'{record["size"]}x{record["size"]}, reward {record["reward"]:.2f}, entropy {record["entropy"]:.2f}')
-    return SearchResult(self.rank(), self.records)
+    self.found = self.found or self.rank()
+    return SearchResult(self.found, list(self.records))

@@ -1,16 +1,18 @@
 "The page of a run: of a finished one, of killed ones, of one that is going; what it must not touch; its mistakes."
+import io
 import json
 import re
 import shutil
 import signal
 
 import nbformat
+import numpy as np
 import pytest
 from survival import Running, checkpoint, make_run, run, tiny
 
-from autogan_nb.report import Report, write_report
+from autogan_nb.report import Report, save_animation, write_report
 
-HEADINGS = ['Images, from the first iteration to the last', 'Architectures', 'Scores', 'The search', 'What the controller came to prefer', 'The training from scratch',
+HEADINGS = ['Images, from the first to the last', 'Architectures', 'Scores', 'The search', 'What the controller came to prefer', 'The training from scratch',
             'A walk through the latent space', 'Are they copies?', 'Again']
 
 
@@ -60,7 +62,7 @@ def test_the_search_ends_with_it_and_says_how_to_do_it_again(whole, tmp_path):
 
 @pytest.mark.parametrize('kill, said', [
     (('preparation', 1, 0), 'nothing has ended yet'), (('cycle', 20, 0), 'with the shared weights of the search'), (('growth', 1, 0), 'iteration 2 of 6'),
-    (('steps', 9, 0), 'in training, after step'), (('end', 1, 0), 'training from scratch, step 20 of 20')])
+    (('steps', 9, 0), 'in training, after step'), (('end', 1, 0), 'at step 20 of 20, 2 of 2 measured')])
 def test_killed_runs(whole, tmp_path, kill, said):
     path = killed(whole, tmp_path, *kill)
     before = state_of(path)
@@ -73,7 +75,7 @@ def test_a_run_that_is_going(whole, tmp_path):
     path = make_run(tmp_path/'run', tiny(whole.data))
     running = Running(f'autogan_search --resume {path} -q --no-report --device cpu'.split(), tmp_path/'process', slow='controller')
     try:
-        assert running.wait_for('growth')
+        assert running.wait_for('size 16')
         assert '>running<' in read(write_report(path))
         assert running.wait() == 0, running.err
     finally: running.process.kill()
@@ -90,7 +92,47 @@ def test_a_run_that_has_lost_something(whole, tmp_path):
     config['config']['preset']['data'] = str(tmp_path/'gone.npz')
     (path/'config.json').write_text(json.dumps(config))
     text = read(write_report(path))
-    assert 'best of iteration 6' in text and 'There is no generator in the run yet.' in text and 'No pictures have been drawn yet.' in text
+    assert 'best of iteration 6' in text and 'There is no generator in the run yet' in text and 'No pictures have been drawn yet.' in text
+
+
+def test_broken_files_cost_their_place_and_no_more(whole, tmp_path):
+    path = shutil.copytree(whole.path, tmp_path/'run')
+    (path/'samples/growth/0003-8x8.png').write_bytes(b'')
+    (path/'samples/growth/stranger.png').write_bytes((path/'samples/growth/0002-8x8.png').read_bytes())
+    for name in ('scores.json', 'architectures.json'): (path/name).write_text('{')
+    (path/'generator.safetensors').write_bytes((path/'generator.safetensors').read_bytes()[:1000])
+    text = read(write_report(path))
+    assert len(Report(path).moments()) == 5 + 20
+    assert 'searched 1, trained' in text
+
+
+def test_a_stranger_s_folder_runs_nothing(whole, tmp_path):
+    path, marker = shutil.copytree(whole.path, tmp_path/'run'), tmp_path/'it ran'
+    for name in ('fastcore', 'random', 'ipykernel_launcher', 'sitecustomize', 'torch'): (path/f'{name}.py').write_text(f'open({str(marker)!r}, "w")')
+    code, out, err = run(['autogan_report', path, '-q'], tmp_path/'process')
+    assert (code, err) == (0, '')
+    read(path/'report.html')
+    assert not marker.exists()
+
+
+def test_the_page_of_a_training(whole, tmp_path):
+    path = make_run(tmp_path/'run', tiny(whole.data), arch='pre-none-nearest-sc,post-batch-deconv-s0')
+    assert run(f'autogan_train --resume {path} -q --no-report --device cpu'.split(), tmp_path/'process')[0] == 0
+    text = read(write_report(path))
+    assert '<h1>run: a training on' in text and 'nothing was searched' in text and 'There was no controller.' in text and 'reward with shared weights' not in text
+
+
+def test_a_long_search_in_colour_stays_within_a_page_s_budget():
+    rng, moments = np.random.default_rng(0), []
+    for i in range(110):                    # smooth noise: about as hard to compress as photographs
+        size = 8 if i < 25 else 16 if i < 55 else 32
+        spectrum = np.fft.rfft2(rng.normal(size=(32, size, size, 3)), axes=(1, 2))
+        away = np.hypot(*np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing='ij')) + 1 / size
+        images = np.fft.irfft2(spectrum / away[None, ..., None], s=(size, size), axes=(1, 2))
+        moments.append((f'iteration {i}', np.uint8(np.clip(128 + 40 * images / images.std(), 0, 255))))
+    file = io.BytesIO()
+    save_animation(file, moments)
+    assert 100_000 < len(file.getvalue()) < 600_000
 
 
 def test_a_log_from_before_preferences_were_written(whole, tmp_path):
@@ -107,7 +149,7 @@ def test_mistakes_get_one_sentence(whole, tmp_path):
     config = json.loads((tmp_path/'other/config.json').read_text())
     (tmp_path/'other/config.json').write_text(json.dumps(config | dict(config={})))
     (tmp_path/'mine.ipynb').write_text('my notebook')
-    for words, named in (('nowhere', 'nowhere'), (tmp_path/'empty', 'empty'), (tmp_path/'other', 'names no preset'),
+    for words, named in (('nowhere', 'nowhere'), (tmp_path/'empty', 'empty'), (tmp_path/'other', 'has no preset'),
                          (f'{whole.path} --out {tmp_path}/page.pdf', 'page.pdf'), (f'{whole.path} --out {tmp_path}/mine.html', 'mine.ipynb')):
         code, out, err = run(['autogan_report', *str(words).split()], tmp_path/'process')
         assert code == 2 and not out and len(err.splitlines()) == 1 and named in err and err.startswith('autogan_report: '), err

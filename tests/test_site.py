@@ -26,7 +26,7 @@ MODULES = [name for name in NOTEBOOKS if name != 'index']
 GITHUB, COLAB = 'https://github.com/autogan-nb/autogan_nb/blob/main', 'https://colab.research.google.com/github/autogan-nb/autogan_nb/blob/main'
 MOST_MB, WIDE, PHONE = 1.5, 1280, 390
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
-KATEX = re.compile(r'https://cdn\.jsdelivr\.net/npm/katex@([\d.]+)/dist/(.+)')
+KATEX = re.compile(r'https://cdn\.jsdelivr\.net/npm/katex@([\w.]+)/dist/(.+)')                    # smalldocs names a version, Quarto's pandoc `latest`
 DEBIAN_KATEX = Path('/usr/share/javascript/katex')
 TEXT = ('.html', '.css', '.js', '.json', '.svg', '.txt', '.md', '.xml')
 
@@ -45,7 +45,7 @@ def newest(*patterns): return max(f.stat().st_mtime for p in patterns for f in R
 def docs():
     "The built site; what is older than its sources is built again."
     if not (shutil.which('quarto') or importlib.util.find_spec('smalldocs')): pytest.skip('no Quarto, and smalldocs needs Python 3.11')
-    made, sources = ROOT/'_docs/llms.txt', newest('nbs/*', 'nbs/images/*', 'autogan_nb/*.py', '_quarto.yml', 'settings.ini', '.ci/*')
+    made, sources = ROOT/'_docs/llms.txt', newest('nbs/*', 'nbs/images/*', 'nbs/results/*.html', 'autogan_nb/*.py', '_quarto.yml', 'settings.ini', '.ci/*')
     if not made.exists() or made.stat().st_mtime < sources:
         done = subprocess.run([sys.executable, '.ci/docs'], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0 and 'warning' not in done.stderr, done.stderr
@@ -95,7 +95,7 @@ def katex():
             new.mkdir()
             done = subprocess.run(['npm', 'pack', f'katex@{version}', '--silent'], cwd=new, capture_output=True, text=True)
             if done.returncode == 0:
-                with tarfile.open(new/f'katex-{version}.tgz') as tar: tar.extractall(new, filter='data')
+                with tarfile.open(next(new.glob('katex-*.tgz'))) as tar: tar.extractall(new, filter='data')
                 new.rename(folder)                                   # whole or not at all
         if folder.exists(): return folder/'package/dist'
         if DEBIAN_KATEX.exists(): return DEBIAN_KATEX
@@ -155,15 +155,17 @@ def reader(chromium, address, katex): return Reader(chromium, address, katex, co
 
 # Every page is visited once; the tests look at what was found
 
+# Quarto's script makes addresses within the site absolute and cuts off `index.html`; smalldocs leaves them as written. `at` gives both one form.
 LOOK = r'''() => {
+  const at = a => a.origin === location.origin ? (a.pathname.slice(1) || 'index.html') + a.hash : a.getAttribute('href');
   const all = (q, f) => [...document.querySelectorAll(q)].map(f), text = document.querySelector('main').cloneNode(true);
   text.querySelectorAll('pre, code, .katex, script, style, svg').forEach(e => e.remove());
-  return {links: all('a[href]', a => a.getAttribute('href')), ids: all('[id]', e => e.id), icons: all('link[rel=icon]', l => l.href),
+  return {links: all('a[href]', at), ids: all('[id]', e => e.id), icons: all('link[rel=icon]', l => l.href),
           pictures: all('img', i => [i.getAttribute('src').slice(0, 80), i.complete && i.naturalWidth > 0]),
           equations: all('main .katex', e => 1).length, wrong: all('.katex-error', e => e.textContent), raw: text.textContent.match(/\$[^$\n]+\$|\\[([]/g) || [],
-          row: all('.page-links a', a => a.href), before: all('.nav-page-previous a', a => a.getAttribute('href')), after: all('.nav-page-next a', a => a.getAttribute('href')),
+          row: all('.page-links a', a => a.href), before: all('.nav-page-previous a', at), after: all('.nav-page-next a', at),
           api: all('.api-call', p => p.textContent.trim().split('(')[0]), tables: all('.api-table', t => 1).length,
-          sidebar: all('#quarto-sidebar a.sidebar-link[href]', a => a.getAttribute('href')), body: text.textContent.length}}'''
+          sidebar: all('#quarto-sidebar a.sidebar-link[href]', at), body: text.textContent.length}}'''
 
 # What stands out of the column of text is cut off or covers something, unless it scrolls in a box of its own. Answers and code are unfolded.
 TOO_WIDE = r'''() => {
@@ -240,7 +242,7 @@ def test_a_page_can_be_run_and_its_sources_read(visit, name):
 @pytest.mark.parametrize('name', STORY)
 def test_the_story_goes_on(visit, name):
     found, i = visit(name), STORY.index(name)
-    assert [link.removeprefix('./') for link in found['sidebar']] == STORY
+    assert found['sidebar'] == STORY
     assert (found['before'], found['after']) == (STORY[max(0, i - 1):i], STORY[i + 1:i + 2])
 
 
@@ -259,23 +261,31 @@ def test_every_exported_name_is_described(visit, module):
 
 
 def test_the_first_page_moves_within_its_budget(visit, docs, chromium, address, katex):
-    pictures = [src for src, _ in visit('index.html')['pictures']]
-    assert pictures[:2] == ['images/logo.svg', 'images/growth.gif']
+    pictures = dict.fromkeys(src.removeprefix('./') for src, _ in visit('index.html')['pictures'])            # Quarto has the logo twice, for light and dark
+    assert list(pictures)[:2] == ['images/logo.svg', 'images/growth.gif']
     assert (docs/'images/growth.gif').stat().st_size < 300_000
     assert visit('index.html')['icons'][0].endswith('images/logo.svg') and (docs/'images/logo.svg').stat().st_size < 2000
     still = Reader(chromium, address, katex, reduced_motion='reduce').open('index.html')
     assert 'growth.png' in still.evaluate("getComputedStyle(document.querySelector('img[src$=\"growth.gif\"]')).content")
 
 
+def test_the_page_of_a_run_stands_alone_and_fits(visit, docs):
+    found = visit('results/report.html')
+    assert found['complaints'] == found['outside'] == found['wide'] == found['narrow'] == []
+    assert len(found['pictures']) > 6 and all(shown for _, shown in found['pictures'])
+    assert found['bytes'] < MOST_MB * 1e6
+    assert '<pre>autogan_search</pre>' in (docs/'results/report.html').read_text()                  # the README's command
+
+
 def test_search_finds_the_dynamic_reset(reader):
     page = reader.open('index.html')
     page.fill('#quarto-search input', 'dynamic reset')
-    page.wait_for_selector('a.search-result')
-    first = page.locator('a.search-result').first
+    first = page.locator('a.search-result, a.search-result-link').first           # of smalldocs, of Quarto
+    first.wait_for()
     assert 'Dynamic reset' in first.inner_text()
     first.click()
     page.wait_for_url(re.compile(r'/dynamic_reset\.html'))
-    assert 'Dynamic reset' in page.inner_text('h1')
+    assert 'Dynamic reset' in page.inner_text('main h1')
 
 
 def brightness(color): return sum(map(float, re.findall(r'[\d.]+', color)[:3])) / 3
