@@ -314,7 +314,7 @@ def iterate(self: Search,
     self.now = Progress()
     return record | dict(resets=self.resets)
 
-# %% ../nbs/16_search.ipynb #d493a4e5
+# %% ../nbs/16_search.ipynb #299615f0
 @patch(as_prop=True)
 def rngs(self: Search) -> tuple: # for data and policy, for latents
     "The random streams."
@@ -346,7 +346,7 @@ def load(self: Search,
     state: dict, # from `state`
 ):
     "Go to a state."
-    self.iteration, self.resets, self.kept, self.records, self.found = state['iteration'], state['resets'], dict(state['kept']), list(state['records']), None
+    self.iteration, self.resets, self.kept, self.records, self.found = state['iteration'], state['resets'], dict(state['kept']), list(state.get('records', [])), None
     here, now = self.data.device, state['now']
     self.now = Progress(now['archs'] and [Architecture.parse(text) for text in now['archs']], [loss.to(here) for loss in now['losses']], now['seen'], now['shared'], list(now['rows']), now['learned'])
     self.measured, self.reward_z = {Architecture.parse(text): reward for text, reward in state['measured'].items()}, state['reward_z']
