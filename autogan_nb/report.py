@@ -24,7 +24,7 @@ from .search_space import Architecture, cell_schema, compare
 from .shared_gan import SharedGenerator
 from .streaming import open_data
 
-# %% ../nbs/61_report.ipynb #77c034cd
+# %% ../nbs/61_report.ipynb #a9e973ed
 _NEEDED = {'data', 'size', 'channels', 'search', 'search_gan', 'final_gan', 'train'}
 
 class Report:
@@ -32,7 +32,8 @@ class Report:
     def __init__(self,
         path, # the folder of a run
     ):
-        self.run = RunFolder.open(Path(path).resolve())
+        self.run = RunFolder.open(path)
+        self.run.path = self.run.path.resolve()
         self.preset, self.seed, self.state = self.run.config.get('preset'), self.run.config.get('seed'), {}
         if not isinstance(self.preset, dict) or not _NEEDED <= self.preset.keys():
             raise ValueError(f'{path} holds no run of autogan_search or autogan_train: its config.json has no preset with {", ".join(sorted(_NEEDED))}')
@@ -494,13 +495,13 @@ def write_report(
     write_atomic(out, page)
     return out
 
-# %% ../nbs/61_report.ipynb #8e122637
+# %% ../nbs/61_report.ipynb #f8dd86d4
 def _executed(run, quiet):
     "The template, executed for a run."
     import papermill
     with TemporaryDirectory() as empty:
         try: return papermill.execute_notebook(str(TEMPLATE), f'{empty}/report.ipynb', dict(run=str(run)), kernel_name='python3', cwd=empty, progress_bar=not quiet and dict(desc='report'),
-                                               extra_arguments=['--IPKernelApp.log_level=40'])
+                                               extra_arguments=['--IPKernelApp.log_level=50'])
         except papermill.PapermillExecutionError as error: raise RuntimeError(f'cell {error.cell_index + 1} of the report failed: {error.ename}: {error.evalue}') from None
 
 def _pass_on(notebook, run):
