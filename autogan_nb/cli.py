@@ -531,14 +531,18 @@ def _resumed(func, given):
     if ignored: warnings.warn(f'{folder!r} goes on with its own settings, without {", ".join(ignored)}')
     return run
 
-# %% ../nbs/18_cli.ipynb #1b6ff564
+# %% ../nbs/18_cli.ipynb #6fd1adc2
 def _numbers(text):
     "'25,55' to (25, 55)."
     if text is None: return None
     try: return tuple(int(part) for part in text.split(',') if part.strip())
     except ValueError: raise ValueError(f'growth after {text!r}, expected whole numbers such as 25,55') from None
 
-# %% ../nbs/18_cli.ipynb #d97848fc
+def _options(given):
+    "What `configure` takes, of a command's values."
+    return {name: _numbers(value) if name == 'grow_after' else value for name, value in given.items() if name in OPTIONS}
+
+# %% ../nbs/18_cli.ipynb #30ce9d6d
 def _add_report(job):
     "Write a finished job's page, and say where it is."
     job.run.close()
@@ -547,7 +551,12 @@ def _add_report(job):
         except Exception as error: warnings.warn(f'the report could not be written ({error}); autogan_report {shlex.quote(str(job.run.path))} tries again')
         else: print(said)
 
-# %% ../nbs/18_cli.ipynb #1063367b
+def _carry_out(work, job, no_report):
+    "Do a job, say what came of it, and add its page."
+    with resumable(job): print(work(job))
+    if not no_report: _add_report(job)
+
+# %% ../nbs/18_cli.ipynb #78fe2acf
 @command
 def autogan_search(
     preset: str = 'digits', # settings: digits, paper-cifar10, paper-stl10, published-cifar10
@@ -585,14 +594,12 @@ def autogan_search(
 ):
     "Let a machine design a GAN: search, train the best architectures from scratch, measure, show."
     given = _given(autogan_search, locals())
-    options = {name: value for name, value in given.items() if name in OPTIONS}
     with plain_errors():
         run = _resumed(autogan_search, given)
-        settings = preset_from(run.config['preset']) if run else configure(preset, recipe, **options | dict(grow_after=_numbers(grow_after)))
+        settings = preset_from(run.config['preset']) if run else configure(preset, recipe, **_options(given))
         ruler = prepare(settings, device, quiet)
         job = Job(run or new_run(out or f'runs/{preset}-seed{seed}', settings, seed, command=command_line(autogan_search, given)), ruler, quiet)
-    with resumable(job): print(search_job(job))
-    if not no_report: _add_report(job)
+    _carry_out(search_job, job, no_report)
 
 # %% ../nbs/18_cli.ipynb #d6c836db
 def train_job(
@@ -614,7 +621,7 @@ def find_arch(
     except (ValueError, TypeError, LookupError, StopIteration, RecursionError): raise ValueError(f'{found} does not say which architecture the run kept') from None
     return Architecture.parse(kept)
 
-# %% ../nbs/18_cli.ipynb #e621371e
+# %% ../nbs/18_cli.ipynb #74583795
 @command
 def autogan_train(
     arch: str = 'A', # A, B, C, a text such as pre-none-nearest-sc,..., a published vector, or a run folder: the one it kept
@@ -646,18 +653,16 @@ def autogan_train(
 ):
     "Train one architecture on one data set, and measure it."
     given = _given(autogan_train, locals())
-    options = {name: value for name, value in given.items() if name in OPTIONS}
     with plain_errors():
         run = _resumed(autogan_train, given)
         if run: settings = preset_from(run.config['preset'])
         else:
             parsed = find_arch(arch)
             size = parsed.size(bottom or configure(preset).final_gan.bottom)
-            settings = configure(preset, recipe, **options, size=size)
+            settings = configure(preset, recipe, **_options(given), size=size)
         ruler = prepare(settings, device, quiet)
         job = Job(run or new_run(out or f'runs/train-{preset}-seed{seed}', settings, seed, arch=str(parsed), command=command_line(autogan_train, given)), ruler, quiet)
-    with resumable(job): print(train_job(job))
-    if not no_report: _add_report(job)
+    _carry_out(train_job, job, no_report)
 
 # %% ../nbs/18_cli.ipynb #16bbc6e5
 def find_generator(

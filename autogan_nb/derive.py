@@ -48,7 +48,7 @@ RECIPES = {
     'digits': Recipe(_small, TrainConfig(steps=1400, decay_lr=True, finalists=2, eval_every=0, eval_images=5000)),
 }
 
-# %% ../nbs/17_derive.ipynb #cea33101
+# %% ../nbs/17_derive.ipynb #1271c4d5
 class FinalTraining:
     "One architecture's training from scratch; `generator` is the moving average of its weights."
     def __init__(self,
@@ -87,44 +87,55 @@ class FinalTraining:
         "The discriminator of now."
         return self.trainer.D
 
-    @property
-    def rngs(self):
-        "The random streams: of the latents, of the data."
-        return self.trainer.rng, self.stream.rng
-
-    @property
-    def batches(self):
-        "Images in a step of the discriminator and of the generator."
-        return self.trainer.config.d_batch, self.trainer.config.g_batch
-
-    def use_batches(self, d_batch, g_batch):
-        "Go on with batches of another size."
-        self.trainer.config = dataclasses.replace(self.trainer.config, d_batch=d_batch, g_batch=g_batch)
-        self.stream.batch_size = d_batch
-
-    def state(self):
-        "All that the next steps depend on."
-        return dict(trainer=self.trainer.state_dict(), stream=self.stream.state_dict(), best=self.best, losses=self.losses, unseen=list(self.unseen),
-                    logged=self.logged, batches=self.batches)
-
-    def load(self, state):
-        "Go to a state."
-        here = lambda losses: None if losses is None else losses.to(self.trainer.device)
-        self.best, self.losses, self.unseen, self.logged = state['best'], here(state['losses']), [here(loss) for loss in state['unseen']], state['logged']
-        self.use_batches(*state['batches'])
-        self.trainer.load_state_dict(state['trainer'])
-        self.stream.load_state_dict(state['stream'])
-
-    def state_dict(self):
-        "All that is needed to continue exactly."
-        return self.state() | dict(good=self.good.state_dict(fresh=self.trainer.steps % LOOK_EVERY == 0))
-
-    def load_state_dict(self, state):
-        "Continue from a saved state."
-        self.load(state)
-        self.good.load_state_dict(state['good'])
-
+# %% ../nbs/17_derive.ipynb #5aa46780
 LOOK_EVERY = 50         # steps between states to go back to; on a GPU also between looks at the losses
+
+@patch
+def state(self: FinalTraining) -> dict: # plain values and tensors
+    "All that the next steps depend on."
+    return dict(trainer=self.trainer.state_dict(), stream=self.stream.state_dict(), best=self.best, losses=self.losses, unseen=list(self.unseen),
+                logged=self.logged, batches=self.batches)
+
+@patch
+def load(self: FinalTraining,
+    state: dict, # from `state`
+):
+    "Go to a state."
+    here = lambda losses: None if losses is None else losses.to(self.trainer.device)
+    self.best, self.losses, self.unseen, self.logged = state['best'], here(state['losses']), [here(loss) for loss in state['unseen']], state['logged']
+    self.use_batches(*state['batches'])
+    self.trainer.load_state_dict(state['trainer'])
+    self.stream.load_state_dict(state['stream'])
+
+@patch
+def state_dict(self: FinalTraining) -> dict: # plain values and tensors
+    "All that is needed to continue exactly."
+    return self.state() | dict(good=self.good.state_dict(fresh=self.trainer.steps % LOOK_EVERY == 0))
+
+@patch
+def load_state_dict(self: FinalTraining,
+    state: dict, # from `state_dict` of a training of the same architecture, data and settings
+):
+    "Continue from a saved state."
+    self.load(state)
+    self.good.load_state_dict(state['good'])
+
+# %% ../nbs/17_derive.ipynb #21a8c23e
+@patch(as_prop=True)
+def rngs(self: FinalTraining) -> tuple: # of the latents, of the data
+    "The random streams."
+    return self.trainer.rng, self.stream.rng
+
+@patch(as_prop=True)
+def batches(self: FinalTraining) -> tuple: # of the discriminator, of the generator
+    "Images in a step."
+    return self.trainer.config.d_batch, self.trainer.config.g_batch
+
+@patch
+def use_batches(self: FinalTraining, d_batch, g_batch):
+    "Go on with batches of another size."
+    self.trainer.config = dataclasses.replace(self.trainer.config, d_batch=d_batch, g_batch=g_batch)
+    self.stream.batch_size = d_batch
 
 # %% ../nbs/17_derive.ipynb #36088312
 @patch

@@ -218,7 +218,7 @@ def moments(self: Report) -> list: # of (caption, uint8 (n, s, s, 3)), oldest fi
             with suppress(OSError, ValueError, TypeError): found.append((caption(*file.stem.split('-')), tiles(file)))
     return found
 
-# %% ../nbs/61_report.ipynb #f86b25e1
+# %% ../nbs/61_report.ipynb #9f92cb12
 def enlarged(
     pictures: np.ndarray, # uint8 (n, s, s, 3)
     side: int, # at least s
@@ -227,6 +227,10 @@ def enlarged(
     at = np.arange(side) * pictures.shape[1] // side
     return pictures[:, at][:, :, at]
 
+def _evenly(things, most):
+    "At most so many of some things, the first and the last among them."
+    return [things[i] for i in dict.fromkeys(np.linspace(0, len(things) - 1, most).round().astype(int))]
+
 def plot_film(
     moments: list, # of (caption, pictures), as from `Report.moments`
     rows: int = 7, # moments to show, evenly chosen
@@ -234,7 +238,7 @@ def plot_film(
 ):
     "The same latents at several moments, one below the other; returns the matplotlib figure."
     import matplotlib.pyplot as plt
-    chosen = [moments[i] for i in dict.fromkeys(np.linspace(0, len(moments) - 1, rows).round().astype(int))]
+    chosen = _evenly(moments, rows)
     side = max(pictures.shape[1] for _, pictures in chosen)
     frame = lambda picture: np.pad(picture, ((0, 2), (0, 2), (0, 0)), constant_values=255)
     sheet = np.concatenate([np.concatenate([frame(p) for p in enlarged(pictures[:columns], side)], 1) for _, pictures in chosen])
@@ -246,7 +250,7 @@ def plot_film(
     for spine in ax.spines.values(): spine.set_visible(False)
     return fig
 
-# %% ../nbs/61_report.ipynb #f09c0338
+# %% ../nbs/61_report.ipynb #2c3cb01a
 def _frame(caption, pictures, side):
     "One frame: rows of 8 pictures and a line of text."
     from PIL import Image, ImageDraw
@@ -265,7 +269,7 @@ def save_animation(
     last: bool = False, # only the last frame, which does not move
 ):
     "The same latents from moment to moment, as an animated picture, some 64 pixels each."
-    chosen = [moments[i] for i in dict.fromkeys(np.linspace(0, len(moments) - 1, most).round().astype(int))]
+    chosen = _evenly(moments, most)
     largest = max(pictures.shape[1] for _, pictures in chosen)
     frames = [_frame(caption, pictures[:latents], largest * max(1, 64 // largest)) for caption, pictures in (chosen[-1:] if last else chosen)]
     frames[0].save(file, 'WEBP', save_all=not last, append_images=frames[1:], duration=[350] * (len(frames) - 1) + [2500], loop=0, quality=55, method=4)
@@ -312,14 +316,13 @@ def scores(self: Report) -> dict: # name to a record of `Scores`, in the order o
     order = [name for name, *_ in self.ranked()]
     return {name: found[name] for name in sorted(found, key=lambda name: (order + [name]).index(name))}
 
-# %% ../nbs/61_report.ipynb #12e7c0f9
+# %% ../nbs/61_report.ipynb #e80db94e
 @patch
 def generator(self: Report) -> tuple: # (generator or None, what it is)
     "The newest generator that can be had from the run."
-    saved = [('generator.safetensors', 'the generator that was kept')]
     if trainings := self.state.get('trainings'): return self._in_training(*next(iter(trainings.items())))
-    saved += [(f'generators/{file_name(name)}.safetensors', f'{name}, trained') for name, *_ in self.ranked()]
-    for name, what in saved:
+    saved = [(f'generators/{file_name(name)}.safetensors', f'{name}, trained') for name, *_ in self.ranked()]
+    for name, what in [('generator.safetensors', 'the generator that was kept'), *saved]:
         with suppress(FileNotFoundError, ValueError): return load_generator(self.run.path / name), what
     if self.state.get('search') and self.searched: return self._shared(self.searched[-1]['best'])
     return None, 'There is no generator in the run yet, or none that can be read.'
