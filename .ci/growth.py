@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"The pictures of a search on the first page and in notebook 18, from a run folder of autogan_search: python .ci/growth.py RUN"
+"The pictures of a search on the first page and in notebook 04, from a run folder of autogan_search: python .ci/growth.py RUN"
 import shutil
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from autogan_nb.report import Report, enlarged
+from autogan_nb.practice.report import Report, enlarged
 
 TILE, GAP, HEAD, COLS, ROWS = 96, 4, 46, 8, 3
 BACK, BRIGHT, DIM, BRAND = '#0c1117', '#ffffff', '#5b6676', '#5ba8f7'

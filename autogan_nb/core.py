@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['make_rng', 'seed_everything', 'pick_device', 'to_float', 'to_uint8', 'image_grid', 'show_images', 'html_table',
-           'Shown', 'write_atomic', 'cache_folder', 'save_png', 'RunFolder', 'save_weights', 'load_weights',
-           'load_into', 'network_of', 'hub_file', 'from_hub', 'PageBar', 'progress', 'keep_memory']
+           'DisplayText', 'write_atomic', 'cache_folder', 'save_png', 'RunFolder', 'save_weights', 'load_weights',
+           'load_into', 'network_of', 'hub_file', 'from_hub', 'NotebookProgressBar', 'progress_bar',
+           'keep_freed_memory']
 
 # %% ../nbs/00_core.ipynb #f376b809
 import ctypes, io, json, math, os, pickle, platform, random, re, reprlib, sys, textwrap, warnings, zipfile
@@ -194,7 +195,7 @@ def html_table(
             f'<div style="opacity:.8">{below}</div></div>')
 
 # %% ../nbs/00_core.ipynb #3ac0a6db
-class Shown(str):
+class DisplayText(str):
     "A text that has a form of its own on a notebook's page."
     def __new__(cls,
         text, # for a terminal
@@ -560,7 +561,7 @@ def from_hub(
     return net
 
 # %% ../nbs/00_core.ipynb #75bdbdc0
-class PageBar(tqdm):
+class NotebookProgressBar(tqdm):
     "A bar on a notebook's page: HTML that is replaced in place."
     handle = None
 
@@ -576,7 +577,7 @@ class PageBar(tqdm):
         else: self.handle = display(self.page(), raw=True, display_id=True)
 
 # %% ../nbs/00_core.ipynb #6a06cef4
-def progress(
+def progress_bar(
     iterable=None, # what to walk through; None: move the bar yourself with `.update(k)`
     total=None, # number of steps, where `iterable` has no length
     desc='', # a word or two before the bar
@@ -584,12 +585,12 @@ def progress(
 ): # an iterable, also with `update`, `set_postfix` and `close`
     "A progress bar with time left, on a notebook's page or on stderr."
     if type(sys.stderr).__module__.startswith('ipykernel'):
-        return PageBar(iterable, total=total, desc=desc, disable=quiet, mininterval=.2, file=io.StringIO(), ascii=False)
+        return NotebookProgressBar(iterable, total=total, desc=desc, disable=quiet, mininterval=.2, file=io.StringIO(), ascii=False)
     pause = .2 if sys.stderr.isatty() else 2        # seconds between updates: fewer when they go to a file
     return tqdm(iterable, total=total, desc=desc, disable=quiet, mininterval=pause, dynamic_ncols=True)
 
 # %% ../nbs/00_core.ipynb #4e5b9fd9
-def keep_memory() -> bool: # False: this system's C library cannot be asked
+def keep_freed_memory() -> bool: # False: this system's C library cannot be asked
     "Ask the C library (glibc) to keep freed memory for the next tensor."
     try: options = ctypes.CDLL('libc.so.6').mallopt
     except (OSError, AttributeError): return False

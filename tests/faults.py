@@ -4,10 +4,10 @@ import math
 
 import torch
 
-import autogan_nb.training as training
-from autogan_nb.losses import AdversarialLoss
-from autogan_nb.metrics import Ruler
-from autogan_nb.search import Search
+import autogan_nb.gan.training as training
+from autogan_nb.gan.losses import AdversarialLoss
+from autogan_nb.metrics.evaluator import Evaluator
+from autogan_nb.search.search import Search
 
 
 def poison(
@@ -20,8 +20,8 @@ def poison(
     count = itertools.count(1)
     def now(): return at <= next(count) < at + times
     if what == 'reward':
-        measure = Ruler.reward
-        Ruler.reward = lambda self, images: math.nan if now() else measure(self, images)
+        measure = Evaluator.reward
+        Evaluator.reward = lambda self, images: math.nan if now() else measure(self, images)
         return
     get_loss = training.get_loss
     def get_poisoned(name):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autogan_nb.training import GANTrainer
+from autogan_nb.gan.training import GANTrainer
 from survival import GAN, SEARCH, TRAIN, Running, make_run, tiny, write_data, write_results
 
 PAGE = os.sysconf('SC_PAGE_SIZE')

@@ -22,16 +22,16 @@ import autogan_nb.core as core
 from autogan_nb import cli
 from autogan_nb.cli import Preset, new_run
 from autogan_nb.core import RunFolder
-from autogan_nb.data import digits
-from autogan_nb.derive import FinalTraining, TrainConfig
-from autogan_nb.metrics import Ruler
-from autogan_nb.search import Search, SearchConfig
-from autogan_nb.training import GANConfig, GANTrainer
+from autogan_nb.data.images import digits
+from autogan_nb.search.derive import FinalTraining, TrainConfig
+from autogan_nb.metrics.evaluator import Evaluator
+from autogan_nb.search.search import Search, SearchConfig
+from autogan_nb.gan.training import GANConfig, GANTrainer
 
 GAN = GANConfig(g_width=8, d_width=8, latent_dim=16, d_batch=16, g_batch=16, n_critic=2, g_lr=1e-3, d_lr=1e-3, ema_decay=.9)
 # Eight cycles in an iteration; a window of 12 is full (and flat, whatever the losses) in the 2nd and the 5th: a reset in each stage.
 SEARCH = SearchConfig(iterations=6, grow_after=(3,), epochs=1., controller_steps=3, controller_batch=2, candidates=4, top_k=2, reward_images=40,
-                      hidden=16, reset_window=12, reset_threshold=1e9, look_every=2)
+                      hidden=16, reset_window=12, reset_threshold=1e9, check_every=2)
 TRAIN = TrainConfig(steps=20, decay_lr=True, finalists=1, eval_every=5, eval_images=100, splits=2)         # a checkpoint after every step
 RESULTS = Path(__file__).parent.parent/'nbs/results/survival.json'
 
@@ -188,7 +188,7 @@ PHASES = {
     'preparation': (cli, 'prepare'), 'iteration': (Search, 'iterate'), 'training from scratch': (cli, 'train_group'),
     'shared GAN': (Search, 'train_shared'), 'controller': (Search, 'train_controller'), 'growth': (Search, 'grow'), 'reset': (Search, 'reset'), 'ranking': (Search, 'rank'),
     'derivation': (cli, 'plot_search'), 'steps': (FinalTraining, 'advance'), 'evaluation': (cli, '_measured'), 'last measurement': (cli, '_keep'),
-    'checkpoint': (RunFolder, 'save_checkpoint'), 'end': (cli, 'finish'), 'cycle': (GANTrainer, 'cycle'), 'reward': (Ruler, 'reward'),
+    'checkpoint': (RunFolder, 'save_checkpoint'), 'end': (cli, 'finish'), 'cycle': (GANTrainer, 'cycle'), 'reward': (Evaluator, 'reward'),
     'write': (core, 'write_atomic'), 'replace': (os, 'replace'), 'fsync': (os, 'fsync')}
 
 

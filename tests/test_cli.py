@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from autogan_nb.data import digits
+from autogan_nb.data.images import digits
 
 BIN = Path(sys.executable).parent
 TINY = '--size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 3 --top_k 2 --reward_images 50 --steps 60 --finalists 1 --eval_images 200 --device cpu --no-report'.split()

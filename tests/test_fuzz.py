@@ -36,17 +36,17 @@ from PIL import Image
 
 from autogan_nb.cli import OPTIONS, PRESETS, configure, find_arch, preset_from
 from autogan_nb.core import RunFolder, load_weights, save_weights
-from autogan_nb.data import ImageData, _read_image, array_file, cifar10, image_folder, quiet_pillow
-from autogan_nb.derived_gan import DerivedGenerator, load_generator, save_generator
-from autogan_nb.discriminator import Discriminator, load_discriminator, save_discriminator
-from autogan_nb.features import _read_weights
-from autogan_nb.fid import Moments
-from autogan_nb.metrics import _stats_file
-from autogan_nb.published import load_published, load_published_discriminator
-from autogan_nb.search_space import NAMED, A, Architecture
-from autogan_nb.sharing import export_generator, load_exported
-from autogan_nb.shared_gan import SharedGenerator
-from autogan_nb.streaming import ArrayFile
+from autogan_nb.data.images import ImageData, _read_image, array_file, cifar10, image_folder, quiet_pillow
+from autogan_nb.search.derived_gan import DerivedGenerator, load_generator, save_generator
+from autogan_nb.gan.discriminator import Discriminator, load_discriminator, save_discriminator
+from autogan_nb.metrics.features import _read_weights
+from autogan_nb.metrics.fid import Moments
+from autogan_nb.metrics.evaluator import _stats_file
+from autogan_nb.practice.published import load_published, load_published_discriminator
+from autogan_nb.search.space import NAMED, A, Architecture
+from autogan_nb.practice.sharing import export_generator, load_exported
+from autogan_nb.search.shared_gan import SharedGenerator
+from autogan_nb.data.streaming import ArrayFile
 
 HARM = Path(tempfile.gettempdir()) / f'autogan-nb-harm-{os.getpid()}'
 
@@ -386,15 +386,15 @@ def weight_readers():
 
 
 def published(arch, width=4):
-    "Weights of a published fixed model, from ours by the names of `autogan_nb.published`."
-    from autogan_nb.published import _fixed_parts, _renamed
+    "Weights of a published fixed model, from ours by the names of `autogan_nb.practice.published`."
+    from autogan_nb.practice.published import _fixed_parts, _renamed
     G = DerivedGenerator(arch, width, 3, 2, 3)
     names = _renamed(G, _fixed_parts(G.arch))
     return {names[name]: value for name, value in G.state_dict().items()}
 
 
 def published_readers():
-    from autogan_nb.published import _critic_name, _renamed, _shared_parts
+    from autogan_nb.practice.published import _critic_name, _renamed, _shared_parts
     torch.manual_seed(0)
     fixed, S, D = published('A'), SharedGenerator(3, 4, 3, 2, 3), Discriminator(3, 4, 3, 2)
     shared = {_renamed(S, _shared_parts(3))[name]: value for name, value in S.state_dict().items()}

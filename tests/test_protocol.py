@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from autogan_nb.data import digits, resize
+from autogan_nb.data.images import digits, resize
 
 BIN = Path(sys.executable).parent
 FEW = '--iterations 3 --grow_after 1,2 --epochs .05 --controller_steps 1 --candidates 2 --top_k 1 --reward_images 10 --finalists 1 --steps 1 --eval_every 1 --eval_images 20 --extractor random-inception --device cpu'.split()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from survival import Running, checkpoint, make_run, run, tiny
 
-from autogan_nb.report import Report, save_animation, write_report
+from autogan_nb.practice.report import Report, save_animation, write_report
 
 HEADINGS = ['Images, from the first to the last', 'Architectures', 'Scores', 'The search', 'What the controller came to prefer', 'The training from scratch',
             'A walk through the latent space', 'Are they copies?', 'Again']
