@@ -7,7 +7,8 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from autogan_nb.practice.report import Report, enlarged
+from autogan_nb.practice.figures import resize_nearest
+from autogan_nb.practice.report import Report
 
 TILE, GAP, HEAD, COLS, ROWS = 96, 4, 46, 8, 3
 BACK, BRIGHT, DIM, BRAND = '#0c1117', '#ffffff', '#5b6676', '#5ba8f7'
@@ -23,7 +24,8 @@ def scenes(run):
     "`(pictures, stage)`: the same latents after each iteration of the search, then a few moments of the training from scratch."
     moments = Report(run).moments()
     trained = [(pictures, 'trained') for caption, pictures in moments if caption.startswith('training')]
-    return [(pictures, pictures.shape[1]) for caption, pictures in moments if not caption.startswith('training')] + [trained[i] for i in (0, 2, len(trained) // 2, -1)]
+    searched = [(pictures, pictures.shape[1]) for caption, pictures in moments if not caption.startswith('training')]
+    return searched + [trained[i] for i in (0, 2, len(trained) // 2, -1)]
 
 
 def frame(pictures, stage):
@@ -35,7 +37,7 @@ def frame(pictures, stage):
         end = x + draw.textlength(text, FONT)
         if name == stage: draw.rectangle((x, HEAD - 8, end, HEAD - 5), BRAND)
         x = end + 44
-    for i, p in enumerate(enlarged(pictures[:COLS * ROWS], TILE)):
+    for i, p in enumerate(resize_nearest(pictures[:COLS * ROWS], TILE)):
         film.paste(Image.fromarray(p), (GAP + i % COLS * (TILE + GAP), HEAD + i // COLS * (TILE + GAP)))
     return film
 
@@ -61,7 +63,8 @@ def poster(shown, path):
     draw = ImageDraw.Draw(sheet)
     for k, (pictures, stage) in enumerate({stage: (pictures, stage) for pictures, stage in shown}.values()):
         draw.text((k * width + 119, head // 2), STAGES[stage], 0, FONT.font_variant(size=14), anchor='mm')
-        for i, p in enumerate(enlarged(pictures[:25], 46)): sheet.paste(Image.fromarray(p).convert('L'), (k * width + i % 5 * 48, head + i // 5 * 48))
+        for i, p in enumerate(resize_nearest(pictures[:25], 46)):
+            sheet.paste(Image.fromarray(p).convert('L'), (k * width + i % 5 * 48, head + i // 5 * 48))
     sheet.save(path, optimize=True)
 
 

@@ -3,6 +3,7 @@ import ast
 import html
 import inspect
 import re
+from pathlib import Path
 
 import nbformat
 from execnb.nbio import mk_cell
@@ -16,9 +17,22 @@ EMPTY = inspect.Parameter.empty
 NUMBERED = re.compile(r'\b\d+_(\w+)\.(?:html|ipynb)\b')
 
 
-def page_name(notebook):
-    "The page of a notebook as nbdev names it: `core.html` for `00_core.ipynb`."
-    return re.sub(r'^\d+_', '', notebook.stem) + '.html'
+def notebooks(folder):
+    "All notebooks of a folder and its rooms, in the order of their names."
+    found = [n.relative_to(folder) for n in sorted(folder.rglob('*.ipynb'))]
+    return [folder/n for n in found if not any(part.startswith(('.', '_')) for part in n.parts)]
+
+
+def page_path(notebook):
+    "The page of a notebook in nbs as nbdev names it, without its suffix: `gan/training` for `nbs/gan/25_training.ipynb`."
+    path = notebook.relative_to('nbs')
+    return path.with_name(re.sub(r'^\d+_', '', path.stem)).as_posix()
+
+
+def module_path(notebook):
+    "The path of a notebook's module: `autogan_nb/gan/training.py`; None if the notebook exports nothing."
+    path = f'{get_config().lib_path.name}/{page_path(notebook)}.py'
+    return path if (get_config().config_path/path).exists() else None
 
 
 def raw_html(text):
@@ -45,7 +59,8 @@ def with_code(text):
 def shown_default(default):
     "A default value as one writes it; of a long one the beginning, up to its bracket."
     text = getattr(default, '__name__', None) or repr(default)
-    return html.escape(text if len(text) <= 28 else f"{text.split('(')[0]}(...)" if '(' in text[:28] else f'{text[:25]}...', quote=False)
+    if len(text) > 28: text = f"{text.split('(')[0]}(...)" if '(' in text[:28] else f'{text[:25]}...'
+    return html.escape(text, quote=False)
 
 
 def cells(name, doc):
@@ -80,7 +95,8 @@ class ApiEntry(showdoc.BasicMarkdownRenderer):
         link = f'<a class="api-source" href="{source}">source</a>' if source else ''
         docs = ''.join(f'<p>{with_code(d)}</p>' for d in self.docs.split('\n\n') if d)
         call = html.escape(self.nm + (f'({short})' if self.sig else ''), quote=False)
-        entry = f'<div class="api">{link}<p class="api-call"><code>{call}</code></p>{docs}{parameter_table(self.sym, parameters)}</div>'
+        table = parameter_table(self.sym, parameters)
+        entry = f'<div class="api">{link}<p class="api-call"><code>{call}</code></p>{docs}{table}</div>'
         return f"{'#' * self.title_level} {self.nm}\n\n{raw_html(entry)}"
 
 
@@ -110,7 +126,8 @@ def fold_export(cell):
 def places(code):
     "Where nbdev's links to private names and to methods lead: the code that defines them."
     classes = [n for n in ast.parse(code.source).body if isinstance(n, ast.ClassDef)]
-    names = [n for n in defined(code.source) if n.startswith('_')] + [f'{c.name}.{m.name}' for c in classes for m in c.body if isinstance(m, ast.FunctionDef)]
+    names = [n for n in defined(code.source) if n.startswith('_')]
+    names += [f'{c.name}.{m.name}' for c in classes for m in c.body if isinstance(m, ast.FunctionDef)]
     return [mk_cell(raw_html(''.join(f'<span id="{n.lower()}"></span>' for n in names)), 'markdown')] if names else []
 
 
@@ -138,12 +155,11 @@ class Pages(FilterDefaults):
 def links(notebook):
     "Where a page can be run, and where its sources are: one line of HTML."
     config = get_config()
-    file = f'{config.branch}/{config.nbs_path.name}/{notebook.name}'
-    module = '' if notebook.stem == 'index' else f'{config.branch}/{config.lib_path.name}/{page_name(notebook)[:-5]}.py'
+    file, module = f'{config.branch}/{notebook.as_posix()}', module_path(notebook)
     found = [('play-circle', 'Open in Colab', f'https://colab.research.google.com/github/{config.user}/{config.repo}/blob/{file}'),
-             ('journal-code', 'Notebook', f'{config.git_url}/blob/{file}'),
-             ('file-earmark-code', 'Source', f'{config.git_url}/blob/{module}')]
-    anchors = [f'<a href="{url}"><i class="bi bi-{icon}"></i> {name}</a>' for icon, name, url in found if not url.endswith('/')]
+             ('journal-code', 'Notebook', f'{config.git_url}/blob/{file}')]
+    if module: found.append(('file-earmark-code', 'Source', f'{config.git_url}/blob/{config.branch}/{module}'))
+    anchors = [f'<a href="{url}"><i class="bi bi-{icon}"></i> {name}</a>' for icon, name, url in found]
     note = f'<span class="page-links-note">On Colab, first run <code>!pip install git+{config.git_url}</code></span>'
     return raw_html(f'<div class="page-links">{" ".join(anchors)} {note}</div>')
 
@@ -176,16 +192,19 @@ def as_markdown(nb):
     return '\n\n'.join(p for p in parts if p.strip()) + '\n'
 
 
+def llms_line(path, nb, site):
+    "One line of the index for language models: a page, what it is about, its module."
+    notebook = Path('nbs', path)
+    (name, about), module = title_and_subtitle(nb), module_path(notebook)
+    dotted = f" (`{module.removesuffix('.py').replace('/', '.')}`)" if module else ''
+    return f'- [{name}]({site}/{page_path(notebook)}.html.md): {about}{dotted}'
+
+
 def llms_txt(sections, notebooks, site):
     "The index for language models: what this is, and every page in one line, `sections` being those of the sidebar."
-    title, subtitle = title_and_subtitle(notebooks['index'])
+    title, subtitle = title_and_subtitle(notebooks['index.ipynb'])
     lines = [f'# {title}', '', f'> {get_config().description}. {subtitle}.', '',
              f'Python package `{get_config().lib_path.name}`, one module for each notebook. Source: {get_config().git_url}', '']
     for section in sections:
-        lines += [f"## {section['section']}", '']
-        for stem in (c.removesuffix('.ipynb') for c in section['contents']):
-            name, about = title_and_subtitle(notebooks[stem])
-            module = '' if stem == 'index' else f" (`{get_config().lib_path.name}.{re.sub(r'^[0-9]+_', '', stem)}`)"
-            lines.append(f"- [{name}]({site}/{re.sub(r'^[0-9]+_', '', stem)}.html.md): {about}{module}")
-        lines.append('')
+        lines += [f"## {section['section']}", '', *(llms_line(c, notebooks[c], site) for c in section['contents'] if c in notebooks), '']
     return '\n'.join(lines)

@@ -18,10 +18,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-import autogan_nb.core as core
+import autogan_nb.files as files
+import autogan_nb.practice.runs as runs
 from autogan_nb import cli
-from autogan_nb.cli import Preset, new_run
-from autogan_nb.core import RunFolder
+from autogan_nb.practice.jobs import new_run
+from autogan_nb.practice.presets import Preset
+from autogan_nb.practice.runs import RunFolder
 from autogan_nb.data.images import digits
 from autogan_nb.search.derive import FinalTraining, TrainConfig
 from autogan_nb.metrics.evaluator import Evaluator
@@ -174,7 +176,7 @@ def kill_here(where, n):
     def half(path, mode='r', *args, **kwargs):
         file = open_(path, mode, *args, **kwargs)
         return _HalfFile(file) if 'w' in mode and next(count) == n else file
-    if where == 'half write': core.open = half
+    if where == 'half write': files.open = half
     elif where == 'log': RunFolder.log = dies(RunFolder.log)
     else: setattr(os, where, dies(getattr(os, where)))
 
@@ -189,7 +191,7 @@ PHASES = {
     'shared GAN': (Search, 'train_shared'), 'controller': (Search, 'train_controller'), 'growth': (Search, 'grow'), 'reset': (Search, 'reset'), 'ranking': (Search, 'rank'),
     'derivation': (cli, 'plot_search'), 'steps': (FinalTraining, 'advance'), 'evaluation': (cli, '_measured'), 'last measurement': (cli, '_keep'),
     'checkpoint': (RunFolder, 'save_checkpoint'), 'end': (cli, 'finish'), 'cycle': (GANTrainer, 'cycle'), 'reward': (Evaluator, 'reward'),
-    'write': (core, 'write_atomic'), 'replace': (os, 'replace'), 'fsync': (os, 'fsync')}
+    'write': (files, 'write_atomic'), 'replace': (os, 'replace'), 'fsync': (os, 'fsync')}
 
 
 def watch(journal, kill, sign, slow):
@@ -231,6 +233,7 @@ def watch(journal, kill, sign, slow):
         return inner
 
     for phase, (owner, name) in PHASES.items(): setattr(owner, name, watched(phase, getattr(owner, name)))
+    runs.write_atomic = files.write_atomic          # a run folder has imported the name
 
 
 def keep_snapshots(folder):
@@ -311,4 +314,4 @@ def compare(path, whole, snaps=None, whole_snaps=None, curves_too=True) -> dict:
 def write_results(key, found):
     "Put figures into the committed file of results, beside those of the other tests."
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    core.write_atomic(RESULTS, json.dumps(known | {key: found}, indent=1) + '\n')
+    files.write_atomic(RESULTS, json.dumps(known | {key: found}, indent=1) + '\n')

@@ -182,7 +182,7 @@ MISTAKES = [
     ('autogan_sample nowhere', 'nowhere'),
     ('autogan_sample digits --arch A', '--arch'),
     ('autogan_export digits digits.exe', 'digits.exe'),
-    ('autogan_search --regions graphs --device cpu', 'graphs'),
+    ('autogan_search --execution graphs --device cpu', 'graphs'),
     ('autogan_train A --precision fp16', 'fp16'),
     ('autogan_bench --preset digit', 'digit'),
     ('autogan_eval broken/text.png', 'text.png'),

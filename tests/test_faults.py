@@ -15,7 +15,7 @@ import pytest
 
 import faults
 from survival import Running, checkpoint, compare, differences, limit_files, make_run, run, start_function, tiny, write_results
-from autogan_nb.core import RunFolder
+from autogan_nb.practice.runs import RunFolder
 
 ARCH = 'pre-none-nearest-sc,post-batch-deconv-s0'
 

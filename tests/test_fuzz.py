@@ -34,12 +34,16 @@ from hypothesis import strategies as st
 from hypothesis.errors import HypothesisWarning
 from PIL import Image
 
-from autogan_nb.cli import OPTIONS, PRESETS, configure, find_arch, preset_from
-from autogan_nb.core import RunFolder, load_weights, save_weights
-from autogan_nb.data.images import ImageData, _read_image, array_file, cifar10, image_folder, quiet_pillow
+from autogan_nb.cli import find_arch
+from autogan_nb.practice.presets import OPTIONS, PRESETS, configure, preset_from
+from autogan_nb.files import load_weights, save_weights
+from autogan_nb.practice.runs import RunFolder
+from autogan_nb.data.datasets import array_file, cifar10
+from autogan_nb.data.folders import read_image, image_folder, quiet_pillow
+from autogan_nb.data.images import ImageData
 from autogan_nb.search.derived_gan import DerivedGenerator, load_generator, save_generator
 from autogan_nb.gan.discriminator import Discriminator, load_discriminator, save_discriminator
-from autogan_nb.metrics.features import _read_weights
+from autogan_nb.metrics.inception import _read_weights
 from autogan_nb.metrics.fid import Moments
 from autogan_nb.metrics.evaluator import _stats_file
 from autogan_nb.practice.published import load_published, load_published_discriminator
@@ -462,7 +466,7 @@ def image_readers():
     seeds = [encode(kind) for kind in ('PNG', 'JPEG', 'BMP', 'WEBP', 'GIF', 'TIFF')] + [b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n']
     def good(image): assert image.shape == (3, 8, 8) and image.dtype == torch.uint8
     def read(path):
-        with quiet_pillow(): return _read_image(path, 8, 3)
+        with quiet_pillow(): return read_image(path, 8, 3)
     yield Reader('image files', st.one_of(changed_bytes(seeds), changed_bytes(seeds), st.binary(max_size=99), st.sampled_from(seeds)), from_file(read, 'x.png'), good, refuses=(), share=.3)
 
 
@@ -590,7 +594,7 @@ def repeated(path): torch.save(torch.zeros(1, dtype=torch.uint8).expand(10**9, 3
 
 BOMBS = {'npz': (lambda path: path.write_bytes(bomb_npz()), array_file, '314,572,928 bytes'), 'npy': (lambda path: path.write_bytes(npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 9, 9)}" % 10**15) + b'x'), array_file, 'not a file of plain arrays'),
          'pt': (repeated, array_file, 'with all of its numbers'), 'generator': (wide_generator, load_generator, 'a network of its settings needs'), 'discriminator': (wide_discriminator, load_discriminator, 'no network has the settings'),
-         'safetensors': (huge_header, load_weights, 'no safetensors file'), 'png': (many_pixels, lambda path: image_folder(path.parent, 8), 'more than 67,108,864 pixels')}
+         'safetensors': (huge_header, load_weights, 'not a safetensors file'), 'png': (many_pixels, lambda path: image_folder(path.parent, 8), 'more than 67,108,864 pixels')}
 
 
 @pytest.mark.parametrize('name', BOMBS)

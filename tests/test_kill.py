@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from survival import (GAN, SEARCH, Running, checkpoint, compare, differences, in_child, kill_here, make_run, run, run_function, snapshots, tiny, write_results)
-from autogan_nb.core import RunFolder
+from autogan_nb.practice.runs import RunFolder
 from autogan_nb.search.search import Search
 from autogan_nb.data.streaming import open_data
 

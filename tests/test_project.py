@@ -1,11 +1,15 @@
-"The map of the project: notebooks, modules, README and website name the same things, and every module stands on its own."
+"The map of the project: rooms of notebooks and modules in their order, what may import what, sizes, and one name for one thing."
 import ast
+import functools
+import graphlib
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 from configparser import ConfigParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 import pytest
@@ -14,10 +18,26 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'autogan_nb'
-NOTEBOOKS = {p.stem: p for p in sorted((ROOT/'nbs').glob('*.ipynb'))}
-MODULES = {p.stem: p for p in sorted((ROOT/PACKAGE).glob('*.py')) if not p.stem.startswith('_')}
-NUMBERED = [n for n in NOTEBOOKS if n != 'index']
-MOST_KB, MOST_FLOORS = 400, 5
+ROOMS = {'data': 10, 'gan': 20, 'metrics': 30, 'search': 40, 'strategies': 50, 'practice': 100, 'bench': 110}  # each with its first number
+BEFORE_PRACTICE = ('core', 'show', 'files', 'loops', 'data', 'gan', 'metrics', 'search')             # read before the room `practice`
+NO_MODULE, LAST_TO_READ = ('index', 'extend'), ('04_cli', 'extend')
+MOST_KB, MOST_FLOORS, MOST_MODULES, MOST_CELLS, MOST_LINES, MOST_METHODS, WIDEST = 400, 6, 10, 80, 350, 12, 140
+
+
+def found(folder, pattern):
+    "Files of the top level and of each room, by their path without a suffix."
+    paths = [p for room in ['', *ROOMS] for p in sorted((ROOT/folder/room).glob(pattern))]
+    return {p.relative_to(ROOT/folder).with_suffix('').as_posix(): p for p in paths if not p.name.startswith(('.', '_'))}
+
+
+def module_of(name): return re.sub(r'(^|/)\d+_', r'\1', name).replace('/', '.')
+
+
+NOTEBOOKS = found('nbs', '*.ipynb')                                          # by 'gan/25_training'
+MODULES = {module_of(name): path for name, path in found(PACKAGE, '*.py').items()}      # by 'gan.training'
+NUMBERED = [name for name in NOTEBOOKS if name not in NO_MODULE]
+NUMBERS = {name: re.match(r'\d+', name.split('/')[-1])[0] for name in NUMBERED}
+SCRIPTS = [p for where in ('tests/*.py', '.ci/*', 'setup.py', f'{PACKAGE}/__init__.py') for p in sorted(ROOT.glob(where)) if p.is_file()]
 
 
 def run(*args, cwd=ROOT):
@@ -26,47 +46,156 @@ def run(*args, cwd=ROOT):
     assert done.returncode == 0, done.stderr
 
 
+@functools.cache
+def all_cells(name): return [c for c in nbformat.read(NOTEBOOKS[name], 4).cells if c.source.strip()]
+
+
 def cells(name):
     "A notebook's code cells."
-    return [c for c in nbformat.read(NOTEBOOKS[name], 4).cells if c.cell_type == 'code']
+    return [c for c in all_cells(name) if c.cell_type == 'code']
 
 
+@functools.cache
+def tree_of(module): return ast.parse(MODULES[module].read_text(encoding='utf-8'))
+
+
+@functools.cache
 def own_imports(module):
-    "Every import of our own modules in one module, also those inside functions, as `(module, name)`."
-    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding='utf-8'))):
-        if isinstance(node, ast.Import): yield from ((a.name.split('.')[1], None) for a in node.names if a.name.startswith(f'{PACKAGE}.'))
-        if not isinstance(node, ast.ImportFrom): continue
-        base = '.'.join(filter(None, [PACKAGE if node.level else '', node.module]))
-        if base == PACKAGE: yield from ((a.name, None) for a in node.names if a.name in MODULES)
-        elif base.startswith(f'{PACKAGE}.'): yield from ((base.split('.')[1], a.name) for a in node.names)
+    "Every import of our own modules in one module, also those inside functions, as `(module, name)`; module is '' for the package itself."
+    path, pairs = MODULES[module], []
+    package = '.'.join(path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.Import): pairs += [(a.name, None) for a in node.names]
+        if isinstance(node, ast.ImportFrom):
+            base = importlib.util.resolve_name('.' * node.level + (node.module or ''), package)
+            pairs += [(base, a.name) for a in node.names]
+    ours = [(m.removeprefix(PACKAGE).removeprefix('.'), n) for m, n in pairs if m.split('.')[0] == PACKAGE]
+    inner = [(f'{m}.{n}'.removeprefix('.'), (m, n)) for m, n in ours]
+    return [(whole, None) if whole in MODULES else pair for whole, pair in inner]     # `from autogan_nb.gan import losses` imports a module
 
 
-def floors(module, below=()):
-    "The height of a module in the import tree: 1 on the ground."
-    assert module not in below, f"imports run in a circle: {' > '.join([*below, module])}"
-    return 1 + max([floors(m, (*below, module)) for m in {m for m, _ in own_imports(module)}], default=0)
+def floors():
+    "The height of every module in the import tree, 1 on the ground; CycleError if imports run in a circle."
+    below, height = {m: {i for i, _ in own_imports(m) if i in MODULES} for m in MODULES}, {}
+    for m in graphlib.TopologicalSorter(below).static_order(): height[m] = 1 + max([height[b] for b in below[m]], default=0)
+    return height
 
+
+def rank(module):
+    "Where a module stands: 0 for a helper of the top level, then the rooms in their order, at last the commands."
+    return len(ROOMS) + 1 if module == 'cli' else 1 + list(ROOMS).index(module.split('.')[0]) if '.' in module else 0
+
+
+def patched(function):
+    "The classes to which fastcore's `patch` gives a function."
+    for d in function.decorator_list:
+        name = d.func if isinstance(d, ast.Call) else d
+        if isinstance(name, ast.Name) and name.id == 'patch':
+            yield from (n.id for n in ast.walk(function.args.args[0].annotation) if isinstance(n, ast.Name))
+        if isinstance(name, ast.Name) and name.id == 'patch_to': yield from (n.id for n in ast.walk(d.args[0]) if isinstance(n, ast.Name))
+
+
+def methods():
+    "The methods of every class of the package, by its name, patched ones included."
+    functions, known = (ast.FunctionDef, ast.AsyncFunctionDef), {}
+    for module in MODULES:
+        for node in ast.walk(tree_of(module)):
+            if isinstance(node, ast.ClassDef):
+                known.setdefault(node.name, set()).update(n.name for n in node.body if isinstance(n, functions))
+            if isinstance(node, functions):
+                for name in patched(node): known.setdefault(name, set()).add(node.name)
+    return known
+
+
+# Rooms
+
+@pytest.mark.parametrize('name', NUMBERED)
+def test_a_notebook_has_its_module(name):
+    assert [c.source.split()[2] for c in cells(name) if c.source.startswith('#| default_exp')] == [module_of(name)]
+    assert module_of(name) in MODULES
+
+
+def test_modules_have_no_other_source():
+    assert sorted(map(module_of, NUMBERED)) == sorted(MODULES)
+    for name in NO_MODULE: assert not any(c.source.startswith(('#| default_exp', '#| export')) for c in cells(name))
+
+
+@pytest.mark.parametrize('room', ['', *ROOMS])
+def test_a_room_is_numbered_without_a_gap_and_small(room):
+    here = sorted(int(number) for name, number in NUMBERS.items() if name.rpartition('/')[0] == room)
+    first = ROOMS.get(room, 0)
+    assert here == list(range(first, first + len(here))) and 0 < len(here) <= MOST_MODULES
+
+
+def test_no_file_stands_outside_the_rooms():
+    notebooks = {p for p in (ROOT/'nbs').rglob('*.ipynb') if not any(part.startswith(('.', '_')) for part in p.relative_to(ROOT).parts)}
+    assert notebooks == set(NOTEBOOKS.values())
+    modules = {p for p in (ROOT/PACKAGE).rglob('*.py') if not p.name.startswith('_')}
+    assert modules == set(MODULES.values())
+
+
+# Imports
 
 @pytest.mark.parametrize('module', MODULES)
 def test_a_module_imports_alone(module, tmp_path): run('-c', f'import {PACKAGE}.{module}', cwd=tmp_path)
 
 
 @pytest.mark.parametrize('module', MODULES)
-def test_imports_are_by_name_and_the_tree_is_low(module):
+def test_imports_are_by_name_and_run_inwards(module):
     assert '*' not in {name for _, name in own_imports(module)}
-    assert floors(module) <= MOST_FLOORS
+    assert [m for m, _ in own_imports(module) if m and rank(m) > rank(module)] == [], f'{module} imports from a part that comes later'
+    assert {name for m, name in own_imports(module) if not m} <= {'__version__'}, 'inside the package, names come from their own modules'
 
 
-@pytest.mark.parametrize('name', NUMBERED)
-def test_a_notebook_has_its_module(name):
-    module = name.split('_', 1)[1]
-    assert [c.source.split()[2] for c in cells(name) if c.source.startswith('#| default_exp')] == [module]
-    assert module in MODULES
+def test_the_import_tree_is_low_and_has_no_circle():
+    assert {m: h for m, h in floors().items() if h > MOST_FLOORS} == {}
 
 
-def test_the_story_has_no_gap_and_modules_have_no_other_source():
-    assert [int(n.split('_')[0]) for n in NUMBERED][:19] == list(range(19))
-    assert sorted(n.split('_', 1)[1] for n in NUMBERED) == sorted(MODULES)
+def test_the_package_is_lazy_and_has_the_names_to_start_with(tmp_path):
+    run('-c', f'import sys, {PACKAGE}; assert not {{"torch", "numpy"}} & set(sys.modules)', cwd=tmp_path)
+    run('-c', f'import {PACKAGE} as p; assert set(p.__all__) <= set(dir(p)); [getattr(p, name) for name in p.__all__]', cwd=tmp_path)
+    run('-c', f'from {PACKAGE} import *; assert A.cells and callable(make_search)', cwd=tmp_path)
+
+
+# Sizes
+
+@pytest.mark.parametrize('module', MODULES)
+def test_a_module_is_short(module): assert len(MODULES[module].read_text(encoding='utf-8').splitlines()) <= MOST_LINES
+
+
+def test_a_class_has_a_dozen_methods_at_most(): assert {name: len(m) for name, m in methods().items() if len(m) > MOST_METHODS} == {}
+
+
+@pytest.mark.parametrize('name', NOTEBOOKS)
+def test_a_notebook_has_few_cells_and_short_lines(name):
+    assert len(all_cells(name)) <= MOST_CELLS
+    assert [line for c in cells(name) for line in c.source.splitlines() if len(line) > WIDEST] == []
+
+
+@pytest.mark.parametrize('path', SCRIPTS, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_a_script_has_short_lines(path):
+    assert [line for line in path.read_text(encoding='utf-8').splitlines() if len(line) > WIDEST] == []
+
+
+# The story
+
+@pytest.mark.parametrize('name', NOTEBOOKS)
+def test_numbers_and_links_in_the_text_lead_to_notebooks(name):
+    text = '\n'.join(c.source for c in all_cells(name))
+    numbers = re.findall(r'\d+', ' '.join(re.findall(r'\bnotebooks? (\d+(?:(?:, | and | or | to |, and )\d+)*)', text)))
+    assert [n for n in numbers if n not in NUMBERS.values()] == [], 'no notebook has this number'
+    stems = {n.split('/')[-1] for n in NOTEBOOKS}
+    assert [s for s in re.findall(r'(?<![/\w])\d{2,3}_[a-z]\w+', text) if s not in stems] == [], 'no notebook has this name'
+    prose = '\n'.join(c.source for c in all_cells(name) if c.cell_type == 'markdown')
+    links = re.findall(r'(?:\]\(|(?:href|src)=")(?![a-z]+:|[#/])([^)\s"#]+)', re.sub(r'```.*?```|`[^`\n]*`', '', prose, flags=re.DOTALL))
+    assert [link for link in links if not (NOTEBOOKS[name].parent/unquote(link)).exists()] == [], 'these links lead nowhere'
+
+
+@pytest.mark.parametrize('name', [n for n in NUMBERED if module_of(n).split('.')[0] in BEFORE_PRACTICE])
+def test_the_story_does_not_speak_of_what_comes_with_practice(name):
+    later = '|'.join(number for n, number in NUMBERS.items() if n.startswith('practice/'))
+    found = re.findall(rf'.*(?:\bpractice[./]|\bnotebooks? (?:{later})\b).*', '\n'.join(c.source for c in all_cells(name)))
+    assert found == []
 
 
 @pytest.mark.parametrize('name', NOTEBOOKS)
@@ -95,7 +224,8 @@ def test_the_readme_is_the_index_notebook(): run('.ci/readme.py', '--check')
 
 def test_the_website_lists_every_notebook_in_order():
     sections = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['sidebar']['contents']
-    assert [page for s in sections for page in s['contents']] == ['index.ipynb', *(f'{n}.ipynb' for n in NUMBERED)]
+    story = ['index', *(n for n in NUMBERED if n not in LAST_TO_READ), *LAST_TO_READ]
+    assert [page for s in sections for page in s['contents']] == [f'{n}.ipynb' for n in story]
     assert (ROOT/'nbs/_quarto.yml').resolve() == ROOT/'_quarto.yml'
 
 

@@ -1,16 +1,19 @@
-"The page of a run: of a finished one, of killed ones, of one that is going; what it must not touch; its mistakes."
+"The page of a run: finished, killed, still going, of an earlier version; what it must not touch; its error messages."
 import io
 import json
 import re
 import shutil
 import signal
+import sys
 
 import nbformat
 import numpy as np
 import pytest
+import torch
 from survival import Running, checkpoint, make_run, run, tiny
 
-from autogan_nb.practice.report import Report, save_animation, write_report
+from autogan_nb.practice.figures import save_animation
+from autogan_nb.practice.report import Report, write_report
 
 HEADINGS = ['Images, from the first to the last', 'Architectures', 'Scores', 'The search', 'What the controller came to prefer', 'The training from scratch',
             'A walk through the latent space', 'Are they copies?', 'Again']
@@ -61,14 +64,14 @@ def test_the_search_ends_with_it_and_says_how_to_do_it_again(whole, tmp_path):
 
 
 @pytest.mark.parametrize('kill, said', [
-    (('preparation', 1, 0), 'nothing has ended yet'), (('cycle', 20, 0), 'with the shared weights of the search'), (('growth', 1, 0), 'iteration 2 of 6'),
+    (('preparation', 1, 0), 'no iteration has ended yet'), (('cycle', 20, 0), 'with the shared weights of the search'), (('growth', 1, 0), 'iteration 2 of 6'),
     (('steps', 9, 0), 'in training, after step'), (('end', 1, 0), 'at step 20 of 20, 2 of 2 measured')])
 def test_killed_runs(whole, tmp_path, kill, said):
     path = killed(whole, tmp_path, *kill)
     before = state_of(path)
     text = read(write_report(path))
     assert state_of(path) == before
-    assert f'stopped: go on with autogan_search --resume {path.name}' in text and said in text
+    assert f'stopped: continue with autogan_search --resume {path.name}' in text and said in text
 
 
 def test_a_run_that_is_going(whole, tmp_path):
@@ -119,7 +122,7 @@ def test_the_page_of_a_training(whole, tmp_path):
     path = make_run(tmp_path/'run', tiny(whole.data), arch='pre-none-nearest-sc,post-batch-deconv-s0')
     assert run(f'autogan_train --resume {path} -q --no-report --device cpu'.split(), tmp_path/'process')[0] == 0
     text = read(write_report(path))
-    assert '<h1>run: a training on' in text and 'nothing was searched' in text and 'There was no controller.' in text and 'reward with shared weights' not in text
+    assert '<h1>run: a training on' in text and 'there was no search' in text and 'There was no controller.' in text and 'reward with shared weights' not in text
 
 
 def test_a_long_search_in_colour_stays_within_a_page_s_budget():
@@ -135,12 +138,38 @@ def test_a_long_search_in_colour_stays_within_a_page_s_budget():
     assert 100_000 < len(file.getvalue()) < 600_000
 
 
-def test_a_log_from_before_preferences_were_written(whole, tmp_path):
+def test_a_log_without_preferences(whole, tmp_path):
     path = shutil.copytree(whole.path, tmp_path/'run')
     records = [json.loads(line) for line in (path/'log.jsonl').read_text().splitlines()]
     for record in records: record.pop('choices', None)
     (path/'log.jsonl').write_text(''.join(json.dumps(record) + '\n' for record in records))
-    assert 'There is no record of what the controller wrote.' in read(write_report(path))
+    assert 'The log does not record what the controller sampled.' in read(write_report(path))
+
+
+def test_a_run_of_an_earlier_version(whole, tmp_path):
+    "The selected architecture, the best evaluations and the beams were all called `kept`."
+    path = shutil.copytree(whole.path, tmp_path/'run')
+    rows = json.loads((path/'architectures.json').read_text())
+    chosen = next(row['name'] for row in rows if row['selected'])
+    for row in rows: row['kept'] = row.pop('selected')
+    (path/'architectures.json').write_text(json.dumps(rows))
+    records = [json.loads(line) for line in (path/'log.jsonl').read_text().splitlines()]
+    for record in records:
+        if record['kind'] == 'eval': record['kept'] = record.pop('best')
+    (path/'log.jsonl').write_text(''.join(json.dumps(record) + '\n' for record in records))
+    box = checkpoint(path/'checkpoint.pt')
+    box['state']['kept'] = box['state'].pop('beams_by_size')
+    torch.save(box, path/'checkpoint.pt')
+    text = read(write_report(path))
+    assert f'{chosen}: ' in text and re.search(rf'>{chosen}\W+(kept|selected)', text) and Report(path).ranked()[0][0] == chosen
+
+
+@pytest.mark.parametrize('missing', [['papermill'], ['nbconvert', 'ipykernel']])
+def test_packages_that_make_the_page_may_be_missing(whole, tmp_path, monkeypatch, missing):
+    path = shutil.copytree(whole.path, tmp_path/'run')
+    for name in missing: monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=f'a report needs {" and ".join(missing)}: pip install {" ".join(missing)}$'): write_report(path)
+    assert not (path/'report.html').exists() and Report(path).status == 'finished'
 
 
 def test_mistakes_get_one_sentence(whole, tmp_path):

@@ -1,4 +1,6 @@
-"The website in a real browser: every page of the sidebar loads, reads and fits, in light and dark, on a screen and on a phone. The site is served on loopback; no other address is reached."
+"""The website in a real browser: every page of the sidebar loads, reads and fits, in light and dark, on a screen and on a phone.
+
+The site is served on loopback; no other address is reached."""
 import ast
 import functools
 import gzip
@@ -20,13 +22,15 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDEBAR = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['sidebar']['contents']
-NOTEBOOKS = {re.sub(r'^\d+_', '', Path(c).stem): ROOT/'nbs'/c for s in SIDEBAR for c in s['contents']}
+PAGES = [c.removesuffix('.ipynb') for s in SIDEBAR for c in s['contents']]
+NOTEBOOKS = {str(Path(p).with_name(re.sub(r'^\d+_', '', Path(p).name))): ROOT/f'nbs/{p}.ipynb' for p in PAGES}  # by page: gan/training
 STORY = [f'{name}.html' for name in NOTEBOOKS]
-MODULES = [name for name in NOTEBOOKS if name != 'index']
-GITHUB, COLAB = 'https://github.com/autogan-nb/autogan_nb/blob/main', 'https://colab.research.google.com/github/autogan-nb/autogan_nb/blob/main'
+MODULES = [name for name, path in NOTEBOOKS.items() if path.stem not in ('index', 'extend')]
+GITHUB = 'https://github.com/autogan-nb/autogan_nb/blob/main'
+COLAB = 'https://colab.research.google.com/github/autogan-nb/autogan_nb/blob/main'
 MOST_MB, WIDE, PHONE = 1.5, 1280, 390
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
-KATEX = re.compile(r'https://cdn\.jsdelivr\.net/npm/katex@([\w.]+)/dist/(.+)')                    # smalldocs names a version, Quarto's pandoc `latest`
+KATEX = re.compile(r'https://cdn\.jsdelivr\.net/npm/katex@([\w.]+)/dist/(.+)')         # smalldocs names a version, Quarto's pandoc `latest`
 DEBIAN_KATEX = Path('/usr/share/javascript/katex')
 TEXT = ('.html', '.css', '.js', '.json', '.svg', '.txt', '.md', '.xml')
 
@@ -38,6 +42,10 @@ def cannot(reason):
 
 # The site, a server and a browser
 
+SOURCES = ('nbs/**/*.ipynb', 'nbs/*.css', 'nbs/images/*', 'nbs/results/*.html', 'autogan_nb/**/*.py', '_quarto.yml', 'settings.ini',
+           '.ci/*')
+
+
 def newest(*patterns): return max(f.stat().st_mtime for p in patterns for f in ROOT.glob(p))
 
 
@@ -45,8 +53,8 @@ def newest(*patterns): return max(f.stat().st_mtime for p in patterns for f in R
 def docs():
     "The built site; what is older than its sources is built again."
     if not (shutil.which('quarto') or importlib.util.find_spec('smalldocs')): pytest.skip('no Quarto, and smalldocs needs Python 3.11')
-    made, sources = ROOT/'_docs/llms.txt', newest('nbs/*', 'nbs/images/*', 'nbs/results/*.html', 'autogan_nb/*.py', '_quarto.yml', 'settings.ini', '.ci/*')
-    if not made.exists() or made.stat().st_mtime < sources:
+    made = ROOT/'_docs/llms.txt'
+    if not made.exists() or made.stat().st_mtime < newest(*SOURCES):
         done = subprocess.run([sys.executable, '.ci/docs'], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0 and 'warning' not in done.stderr, done.stderr
     return ROOT/'_docs'
@@ -112,8 +120,10 @@ def chromium():
     api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     with api.sync_playwright() as playwright:
-        try: browser = playwright.chromium.launch(executable_path=path, args=['--no-sandbox'] if os.name == 'posix' and os.geteuid() == 0 else [])
-        except api.Error as e: cannot(f'no browser: neither one of {", ".join(BROWSERS)} nor `playwright install chromium`: {str(e).splitlines()[0]}')
+        args = ['--no-sandbox'] if os.name == 'posix' and os.geteuid() == 0 else []
+        try: browser = playwright.chromium.launch(executable_path=path, args=args)
+        except api.Error as e:
+            cannot(f'no browser: neither one of {", ".join(BROWSERS)} nor `playwright install chromium`: {str(e).splitlines()[0]}')
         yield browser
         browser.close()
 
@@ -155,25 +165,31 @@ def reader(chromium, address, katex): return Reader(chromium, address, katex, co
 
 # Every page is visited once; the tests look at what was found
 
-# Quarto's script makes addresses within the site absolute and cuts off `index.html`; smalldocs leaves them as written. `at` gives both one form.
+# Quarto's script makes addresses within the site absolute and cuts off `index.html`; smalldocs leaves them as written.
+# `at` gives both one form.
 LOOK = r'''() => {
   const at = a => a.origin === location.origin ? (a.pathname.slice(1) || 'index.html') + a.hash : a.getAttribute('href');
   const all = (q, f) => [...document.querySelectorAll(q)].map(f), text = document.querySelector('main').cloneNode(true);
   text.querySelectorAll('pre, code, .katex, script, style, svg').forEach(e => e.remove());
   return {links: all('a[href]', at), ids: all('[id]', e => e.id), icons: all('link[rel=icon]', l => l.href),
           pictures: all('img', i => [i.getAttribute('src').slice(0, 80), i.complete && i.naturalWidth > 0]),
-          equations: all('main .katex', e => 1).length, wrong: all('.katex-error', e => e.textContent), raw: text.textContent.match(/\$[^$\n]+\$|\\[([]/g) || [],
+          equations: all('main .katex', e => 1).length, wrong: all('.katex-error', e => e.textContent),
+          raw: text.textContent.match(/\$[^$\n]+\$|\\[([]/g) || [],
           row: all('.page-links a', a => a.href), before: all('.nav-page-previous a', at), after: all('.nav-page-next a', at),
           api: all('.api-call', p => p.textContent.trim().split('(')[0]), tables: all('.api-table', t => 1).length,
           sidebar: all('#quarto-sidebar a.sidebar-link[href]', at), body: text.textContent.length}}'''
 
-# What stands out of the column of text is cut off or covers something, unless it scrolls in a box of its own. Answers and code are unfolded.
+# What stands out of the column of text is cut off or covers something, unless it scrolls in a box of its own.
+# Answers and code are unfolded.
 TOO_WIDE = r'''() => {
   document.querySelectorAll('details').forEach(d => d.open = true);
   const main = document.querySelector('main'), edge = Math.min(main.getBoundingClientRect().right, innerWidth) + 1;
-  const boxed = e => { for (e = e.parentElement; e !== main; e = e.parentElement) if (getComputedStyle(e).overflowX !== 'visible') return true };
-  const out = [...main.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > edge && !e.parentElement.closest('svg, .katex') && !boxed(e));
-  return [...(document.documentElement.scrollWidth > innerWidth ? ['the page scrolls sideways'] : []), ...out.slice(0, 5).map(e => `${e.tagName}.${e.className}: ${e.textContent.slice(0, 60)}`)]}'''
+  const scrolls = e => getComputedStyle(e).overflowX !== 'visible';
+  const boxed = e => { for (e = e.parentElement; e !== main; e = e.parentElement) if (scrolls(e)) return true };
+  const sticks = e => e.getBoundingClientRect().right > edge && !e.parentElement.closest('svg, .katex') && !boxed(e);
+  const named = e => `${e.tagName}.${e.className}: ${e.textContent.slice(0, 60)}`;
+  const out = [...main.querySelectorAll('*')].filter(sticks).slice(0, 5).map(named);
+  return [...(document.documentElement.scrollWidth > innerWidth ? ['the page scrolls sideways'] : []), ...out]}'''
 
 
 @pytest.fixture(scope='module')
@@ -225,7 +241,7 @@ def test_no_link_and_no_picture_is_broken(visit, docs, name):
 def test_equations_are_drawn(visit, name):
     found = visit(name)
     assert found['wrong'] == found['raw'] == []
-    assert bool(found['equations']) == bool(re.search(r'\$[^$\n]+\$', markdown(Path(name).stem)))
+    assert bool(found['equations']) == bool(re.search(r'\$[^$\n]+\$', markdown(name.removesuffix('.html'))))
 
 
 @pytest.mark.parametrize('name', STORY)
@@ -234,9 +250,10 @@ def test_a_page_fits_a_screen_and_a_phone(visit, name): assert visit(name)['wide
 
 @pytest.mark.parametrize('name', STORY)
 def test_a_page_can_be_run_and_its_sources_read(visit, name):
-    file = f'nbs/{NOTEBOOKS[Path(name).stem].name}'
-    wanted = [f'{COLAB}/{file}', f'{GITHUB}/{file}', f'{GITHUB}/autogan_nb/{Path(name).stem}.py']
-    assert visit(name)['row'] == wanted[:2 if name == 'index.html' else 3]
+    page = name.removesuffix('.html')
+    file = NOTEBOOKS[page].relative_to(ROOT).as_posix()
+    wanted = [f'{COLAB}/{file}', f'{GITHUB}/{file}', f'{GITHUB}/autogan_nb/{page}.py']
+    assert visit(name)['row'] == wanted[:3 if page in MODULES else 2]
 
 
 @pytest.mark.parametrize('name', STORY)
@@ -249,7 +266,7 @@ def test_the_story_goes_on(visit, name):
 def exported(module):
     "Names of the functions and classes that a module exports, and whether any of them has described parameters."
     tree = ast.parse((ROOT/f'autogan_nb/{module}.py').read_text(encoding='utf-8'))
-    names = next((ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == '__all__'), [])
+    names = next((ast.literal_eval(n.value) for n in tree.body if ast.unparse(n).startswith('__all__ = ')), [])
     return {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name in names}
 
 
@@ -261,7 +278,8 @@ def test_every_exported_name_is_described(visit, module):
 
 
 def test_the_first_page_moves_within_its_budget(visit, docs, chromium, address, katex):
-    pictures = dict.fromkeys(src.removeprefix('./') for src, _ in visit('index.html')['pictures'])            # Quarto has the logo twice, for light and dark
+    # Quarto has the logo twice, for light and dark
+    pictures = dict.fromkeys(src.removeprefix('./') for src, _ in visit('index.html')['pictures'])
     assert list(pictures)[:2] == ['images/logo.svg', 'images/growth.gif']
     assert (docs/'images/growth.gif').stat().st_size < 300_000
     assert visit('index.html')['icons'][0].endswith('images/logo.svg') and (docs/'images/logo.svg').stat().st_size < 2000
@@ -284,7 +302,7 @@ def test_search_finds_the_dynamic_reset(reader):
     first.wait_for()
     assert 'Dynamic reset' in first.inner_text()
     first.click()
-    page.wait_for_url(re.compile(r'/dynamic_reset\.html'))
+    page.wait_for_url(re.compile(r'/search/dynamic_reset\.html'))
     assert 'Dynamic reset' in page.inner_text('main h1')
 
 
@@ -292,28 +310,33 @@ def brightness(color): return sum(map(float, re.findall(r'[\d.]+', color)[:3])) 
 
 
 def test_dark_mode_switches_and_stays(reader, chromium, address, katex):
-    page = reader.open('losses.html')
+    page = reader.open('gan/losses.html')
     assert brightness(reader.background()) > 240
     page.click('.quarto-color-scheme-toggle')
     page.wait_for_function("getComputedStyle(document.body).backgroundColor !== 'rgb(255, 255, 255)'")
     assert brightness(reader.background()) < 50
-    reader.open('layers.html')
+    reader.open('gan/layers.html')
     assert brightness(reader.background()) < 50
     page.click('.quarto-color-scheme-toggle')
     page.wait_for_function("getComputedStyle(document.body).backgroundColor === 'rgb(255, 255, 255)'")
     night = Reader(chromium, address, katex, color_scheme='dark')
-    night.open('losses.html')
+    night.open('gan/losses.html')
     assert brightness(night.background()) < 50
 
 
 CONTRAST = r'''() => {
-  const rgb = c => { const n = c.match(/[\d.]+/g).map(Number); return c.startsWith('color(') ? n.slice(0, 3).map(x => 255 * x) : n.slice(0, 3) };
-  const lit = c => rgb(c).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4).reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);
-  const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\)|transparent/.test(c)) return c } return 'rgb(255, 255, 255)' };
-  const weak = {};
-  document.querySelectorAll('main pre code span, main p, main h2, main td, main th, main summary, main .api-call code, .page-links *, #quarto-sidebar a, #TOC a, footer a, .navbar-title').forEach(e => {
-    const [a, b] = [lit(getComputedStyle(e).color), lit(behind(e))], ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-    if (ratio < 4.5 && e.textContent.trim()) weak[`${e.tagName}.${e.className} ${e.textContent.trim().slice(0, 20)} ${getComputedStyle(e).color} on ${behind(e)}`] = ratio.toFixed(2) });
+  const rgb = c => { const n = c.match(/[\d.]+/g).slice(0, 3).map(Number); return c.startsWith('color(') ? n.map(x => 255 * x) : n };
+  const linear = v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const lit = c => rgb(c).map(linear).reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);
+  const behind = e => {
+    for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\)|transparent/.test(c)) return c }
+    return 'rgb(255, 255, 255)' };
+  const places = 'main pre code span, main p, main h2, main td, main th, main summary, main .api-call code, ' +
+                 '.page-links *, #quarto-sidebar a, #TOC a, footer a, .navbar-title', weak = {};
+  document.querySelectorAll(places).forEach(e => {
+    const color = getComputedStyle(e).color, text = e.textContent.trim().slice(0, 20), [a, b] = [lit(color), lit(behind(e))];
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < 4.5 && text) weak[`${e.tagName}.${e.className} ${text} ${color} on ${behind(e)}`] = ratio.toFixed(2) });
   return Object.entries(weak).slice(0, 8) }'''
 
 
@@ -321,13 +344,21 @@ CONTRAST = r'''() => {
 def test_text_and_code_stand_out(chromium, address, katex, scheme):
     "At least 4.5 to 1, as WCAG asks for text."
     reader = Reader(chromium, address, katex, color_scheme=scheme)
-    assert {name: weak for name in ('index.html', 'layers.html', 'bench.html') if (weak := reader.open(name).evaluate(CONTRAST))} == {}
+    names = ('index.html', 'gan/layers.html', 'bench/table.html')
+    assert {name: weak for name in names if (weak := reader.open(name).evaluate(CONTRAST))} == {}
 
 
 def test_llms_txt_names_every_module(docs):
     text = (docs/'llms.txt').read_text(encoding='utf-8')
     assert re.match(r'# autogan_nb\n\n> .+\n', text)
     assert re.findall(r'^## (.+)$', text, re.MULTILINE) == [s['section'] for s in SIDEBAR]
-    lines = re.findall(r'^- \[.+?\]\(https://autogan-nb\.github\.io/autogan_nb/(\w+)\.html\.md\): \S.+?(?:\(`autogan_nb\.(\w+)`\))?$', text, re.MULTILINE)
-    assert lines == [(name, name if name != 'index' else '') for name in NOTEBOOKS]
-    for name, path in NOTEBOOKS.items(): assert (docs/f'{name}.html.md').read_text(encoding='utf-8').startswith(nbformat.read(path, 4).cells[0].source.strip())
+    line = r'^- \[.+?\]\(https://autogan-nb\.github\.io/autogan_nb/([\w/]+)\.html\.md\): \S.+?(?:\(`autogan_nb\.([\w.]+)`\))?$'
+    assert re.findall(line, text, re.MULTILINE) == [(name, name.replace('/', '.') if name in MODULES else '') for name in NOTEBOOKS]
+
+
+def test_markdown_copies_link_to_each_other(docs):
+    for name, path in NOTEBOOKS.items():
+        copy = docs/f'{name}.html.md'
+        text = copy.read_text(encoding='utf-8')
+        assert text.startswith(nbformat.read(path, 4).cells[0].source.strip())
+        for link in re.findall(r'\]\(([^):#]+\.html\.md)', text): assert (copy.parent/link).exists(), f'{copy}: {link} leads nowhere'

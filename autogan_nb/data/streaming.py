@@ -12,48 +12,52 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from fastcore.meta import delegates
-from ..core import progress_bar
-from .images import (Batches, ImageData, _find_images, _read_image, as_images, check_wanted, data_kind, split_indices, fingerprint_of, error_summary,
-                             load_data, quiet_pillow, report_broken, resize, to_channels)
+from .datasets import as_images, data_kind, error_summary, load_data
+from .folders import check_wanted, find_images, quiet_pillow, read_image, report_broken
+from .images import Batches, ImageData, fingerprint_of, resize, split_indices, to_channels
+from ..show import progress_bar
 
-# %% ../../nbs/data/13_streaming.ipynb #5f0b4661
+# %% ../../nbs/data/13_streaming.ipynb #09c35ce0
 class ImageFiles:
-    "Image files as if they were one uint8 tensor (n, channels, size, size). OSError if one of them cannot be read."
+    "Present image files as one uint8 tensor (n, channels, size, size). ValueError if the size or the channels are impossible."
     def __init__(self,
-        folder, # where they are
-        names, # of the files, with their class folders
-        size: int, # width and height to fit them to
-        channels: int=3, # 1 for grey, 3 for colour
+        folder, # where the files are
+        names, # of the files, relative to `folder`
+        size: int, # wanted width and height, in pixels
+        channels: int = 3, # 1 for grey, 3 for colour
     ):
         check_wanted(size, channels)
         self.folder, self.names = Path(folder), np.array([os.fsencode(name) for name in names])
         self.shape = (len(names), channels, size, size)
 
     def __len__(self): return len(self.names)
-    def __getitem__(self, indices):
-        images, good = self.look(indices)
-        if good.all(): return images
-        lost = os.fsdecode(self.names[indices][int((~good).nonzero()[0])])
-        raise OSError(f'{lost} in {self.folder.name} cannot be read (any more)')
 
 # %% ../../nbs/data/13_streaming.ipynb #e5295b94
 @patch
 def look(self: ImageFiles,
     indices, # whole numbers
-) -> tuple: # (uint8 images that can be read, a mask that says which of `indices` they are)
-    "Some of the images, as far as they can be read."
-    _, channels, size, _ = self.shape
-    with quiet_pillow(): found = [_read_image(self.folder/os.fsdecode(self.names[k]), size, channels) for k in indices]
-    good = torch.tensor([image is not None for image in found])
-    return torch.stack([i for i in found if i is not None]) if good.any() else torch.empty(0, *self.shape[1:], dtype=torch.uint8), good
+) -> tuple: # (uint8 images that can be read, a bool mask of `indices` that says which they are)
+    "Read some of the images, as far as they can be read."
+    with quiet_pillow(): found = [read_image(self.folder/os.fsdecode(self.names[k]), self.shape[2], self.shape[1]) for k in indices]
+    images, good = [image for image in found if image is not None], torch.tensor([image is not None for image in found])
+    return torch.stack(images) if images else torch.empty(0, *self.shape[1:], dtype=torch.uint8), good
+
+# %% ../../nbs/data/13_streaming.ipynb #0393363d
+@patch
+def __getitem__(self: ImageFiles, indices):
+    "Return these images. OSError if one of them cannot be read."
+    images, good = self.look(indices)
+    if good.all(): return images
+    lost = os.fsdecode(self.names[indices][int((~good).nonzero()[0])])
+    raise OSError(f'{lost} in {self.folder.name} cannot be read (any more)')
 
 # %% ../../nbs/data/13_streaming.ipynb #283ad83e
 class ArrayFile:
-    "A .npy file as if it were a uint8 tensor (n, channels, size, size). FileNotFoundError, or ValueError if it holds something else."
+    "Present a .npy file as a uint8 tensor (n, channels, size, size). FileNotFoundError, or ValueError if it holds something else."
     def __init__(self,
         path, # uint8 (n, h, w) or (n, h, w, 1 or 3) with h = w
-        size=None, # width and height; None: as they are
-        channels=None, # 1 or 3; None: as they are
+        size: int = None, # width and height in pixels; None: unchanged
+        channels: int = None, # 1 or 3; None: unchanged
     ):
         self.path = Path(path).expanduser()
         if not self.path.is_file(): raise FileNotFoundError(f'there is no file {self.path}')
@@ -66,30 +70,33 @@ class ArrayFile:
     def __len__(self): return self.shape[0]
     def __getitem__(self, indices): return to_channels(resize(as_images(self._rows()[indices]), self.shape[2]), self.shape[1])
 
-# %% ../../nbs/data/13_streaming.ipynb #2580fafe
+# %% ../../nbs/data/13_streaming.ipynb #c4d5a0bb
 class _Task:
-    "A function of indices, in the form in which `DataLoader` wants it."
+    "Wrap a function of indices in the form that `DataLoader` expects."
     def __init__(self, do): self.do = do
     def __getitem__(self, indices): return self.do(indices)
 
 class _Ahead:
-    "The batches of indices that shall be read next; `DataLoader` looks here at each start."
+    "Hold the batches of indices to be read next; `DataLoader` looks here at each start."
     batches = ()
     def __iter__(self): return iter(self.batches)
 
+
+
+# %% ../../nbs/data/13_streaming.ipynb #90b5d567
 def _each(convert, result): return tuple(map(convert, result)) if isinstance(result, tuple) else convert(result)
 
 def _start_clean(worker):
-    "A worker leaves alone what its parent has thrown away: another stream, perhaps, which only the parent may end."
+    "Exclude inherited objects from garbage collection in a new worker."
     gc.freeze()
     gc.enable()
 
-# %% ../../nbs/data/13_streaming.ipynb #c4d5a0bb
+# %% ../../nbs/data/13_streaming.ipynb #e534ecf8
 class Workers:
-    "Processes that apply a function to batches of indices, each up to two batches in advance."
+    "Apply a function to batches of indices in worker processes, each up to two batches ahead."
     def __init__(self,
         do, # function of an array of indices, returns a tensor or a tuple of tensors
-        workers: int=2, # processes; 0: this process does the work, when asked
+        workers: int = 2, # number of processes; 0: this process does the work on request
     ):
         fork = 'fork' if workers and sys.platform == 'linux' else None
         self._ahead, self._loader, self._reading = _Ahead(), None, None
@@ -100,37 +107,35 @@ class Workers:
     def __enter__(self): return self
     def __exit__(self, *_): self.close()
 
-# %% ../../nbs/data/13_streaming.ipynb #ec2b2e34
+# %% ../../nbs/data/13_streaming.ipynb #b329b560
 @patch
 def read(self: Workers,
     batches, # arrays of indices
 ): # iterator over the results
-    "The results for all `batches`, in order. What was still to come for earlier ones is dropped."
-    self._ahead.batches, sweeping = batches, gc.isenabled()
+    "Iterate over the results for all `batches`, in order. Results still due for earlier batches are dropped."
+    self._ahead.batches, collecting = batches, gc.isenabled()
     if self._loader is None: self._loader = self._make(generator=torch.Generator())
     gc.disable()
     try: self._reading = iter(self._loader)
     finally:
-        if sweeping: gc.enable()
+        if collecting: gc.enable()
     return map(functools.partial(_each, torch.from_numpy), self._reading)
 
 @patch
 def close(self: Workers):
-    "End the processes; another `read` would start new ones."
+    "Stop the processes. Another `read` would start new ones."
     if hasattr(self._reading, '_shutdown_workers'): self._reading._shutdown_workers()
     self._loader = self._reading = None
 
-# %% ../../nbs/data/13_streaming.ipynb #e534ecf8
-def _sized(source, size, indices): return resize(source[indices], size)
-
+# %% ../../nbs/data/13_streaming.ipynb #ad101c2d
 class StreamedData:
-    "Square images that stay where they are; only batches are brought to the device. ValueError for impossible settings."
+    "Leave square images where they are and bring only batches to the device. ValueError for impossible settings."
     def __init__(self,
         source, # has a shape (n, 1 or 3, size, size), and `source[indices]` is uint8: `ImageFiles`, `ArrayFile`, a tensor
-        labels=None, # (n,) whole numbers; -1 where unknown
-        name: str='', # what the data is called, for printing
-        device='cpu', # where batches go
-        workers: int=2, # processes that read; 0: none, every batch is read when it is asked for
+        labels=None, # (n,) whole numbers, -1 where unknown
+        name: str = '', # shown when printed
+        device='cpu', # device of the batches
+        workers: int = 2, # processes that read; 0: every batch is read on request
     ):
         if not isinstance(workers, int) or workers < 0: raise ValueError(f'workers must be a whole number from 0 on, not {workers!r}')
         if labels is not None and len(labels) != len(source): raise ValueError(f'{len(labels)} labels for {len(source)} images')
@@ -142,47 +147,52 @@ class StreamedData:
     size = property(lambda self: self.source.shape[-1])
     fingerprint = functools.cached_property(lambda self: fingerprint_of(self.chunks()))     # 16 hex digits
     def __len__(self): return len(self.source)
-    def __repr__(self): return f'StreamedData({self.name!r}, {len(self):,} images, {self.channels}x{self.size}x{self.size}, {self.workers} workers)'
+    def __repr__(self):
+        return f'StreamedData({self.name!r}, {len(self):,} images, {self.channels}x{self.size}x{self.size}, {self.workers} workers)'
 
 # %% ../../nbs/data/13_streaming.ipynb #5a9c40d3
+def _sized(source, size, indices): return resize(source[indices], size)
+
 @patch
 def reader(self: StreamedData,
-    size: int, # width and height
-) -> Workers: # `read` gives the images of each batch of indices, uint8 on the CPU
-    "The workers of this data; they resize the images, too."
+    size: int, # width and height in pixels
+) -> Workers: # its `read` gives uint8 images on the CPU
+    "Return new workers that read and resize images of this data."
     resize(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), 1)       # imports torchvision once, here; or else every worker would
     return Workers(functools.partial(_sized, self.source, size), self.workers)
 
+# %% ../../nbs/data/13_streaming.ipynb #773812d3
 def _bring(images, device):
-    "`images` on `device`; to a GPU they go through pinned memory, from where it fetches them while we go on."
+    "Copy images to `device`; to a GPU through pinned memory, so that the copy runs in the background."
     if device.type == 'cuda': images = images.pin_memory()
     return images.to(device, non_blocking=True)
 
+# %% ../../nbs/data/13_streaming.ipynb #bf38191f
 @patch
 def chunks(self: StreamedData,
-    size=None, # width and height; None: as they are
-    batch_size: int=250, # images in a chunk; the last one may be smaller
+    size: int = None, # width and height in pixels; None: unchanged
+    batch_size: int = 250, # images per chunk; the last one may be smaller
 ): # iterator of uint8 (m, channels, size, size) on the device
-    "All images, each once and in order."
+    "Iterate over all images, each once and in order."
     with self.reader(size or self.size) as workers:
-        parts = [part.numpy() for part in torch.arange(len(self)).split(batch_size)]
-        for part in workers.read(parts): yield _bring(part, self.device)
+        for part in workers.read([part.numpy() for part in torch.arange(len(self)).split(batch_size)]): yield _bring(part, self.device)
 
 # %% ../../nbs/data/13_streaming.ipynb #4121ab88
 class _Part:
-    "Some images of a source."
+    "Present some images of a source as a source."
     def __init__(self, source, which):
         self.source, self.which = source, np.asarray(which)
         self.shape = (len(self.which), *source.shape[1:])
     def __len__(self): return len(self.which)
     def __getitem__(self, indices): return self.source[self.which[indices]]
 
+# %% ../../nbs/data/13_streaming.ipynb #f5c8a4d5
 @patch
 def split(self: StreamedData,
     held_out_fraction: float, # share of the second set, between 0 and 1
-    seed: int=0, # the same seed gives the same sets
+    seed: int = 0, # the same seed gives the same sets
 ) -> tuple: # (rest, held out), two `StreamedData`
-    "Two disjoint random parts."
+    "Divide the data at random into two disjoint parts. ValueError if one would be empty."
     def part(which):
         labels = None if self.labels is None else self.labels[which.to(self.device)]
         return StreamedData(_Part(self.source, which), labels, self.name, self.device, self.workers)
@@ -190,103 +200,115 @@ def split(self: StreamedData,
 
 # %% ../../nbs/data/13_streaming.ipynb #79f34fcd
 class StreamedBatches(Batches):
-    "`Batches` that are read ahead by worker processes, until `close`."
+    "Read batches ahead in worker processes, until `close`."
     def __init__(self,
-        data: StreamedData, # where they come from
-        batch_size: int, # images in each batch
-        size: int, # width and height
+        data: StreamedData, # where the images come from
+        batch_size: int, # images per batch
+        size: int, # width and height in pixels
         rng=None, # generator for the order and the flips; None: a new one with seed 0
-        flip: bool=False, # mirror each image with probability 1/2
+        flip: bool = False, # mirror each image with probability 1/2
     ):
-        super().__init__(data.source, batch_size, rng, flip)
+        super().__init__(data.source, batch_size, rng, flip, data.labels)
         self.order, self.device, self._workers = self.order.cpu(), data.device, data.reader(size)
-        self._reading, self._due = None, (None, 0)
-
-    def _fetch(self, chosen):
-        (order, position), self._due = self._due, (None, 0)
-        if order is not self.order or position != self.position: self._send_ahead()
-        batch = _bring(next(self._reading), self.device)
-        self._due = self.order, self.position + self.batch_size
-        return batch
-
-    def _send_ahead(self):
-        "Let the workers read all full batches that the present order still has."
-        full = (len(self.order) - self.position) // self.batch_size * self.batch_size
-        left = self.order[self.position:self.position + full].split(self.batch_size)
-        self._reading = self._workers.read([part.numpy() for part in left])
+        self._reading, self._due = None, (None, 0)              # what the workers read, and the place in the order that comes next
 
     def close(self):
-        "End the workers. Another batch would start new ones."
+        "Stop the workers. Another batch would start new ones."
         self._workers.close()
         self._reading, self._due = None, (None, 0)
 
 # %% ../../nbs/data/13_streaming.ipynb #78223665
 @patch
+def _send_ahead(self: StreamedBatches):
+    "Let the workers read all full batches that the present order still has."
+    full = (len(self.order) - self.position) // self.batch_size * self.batch_size
+    left = self.order[self.position:self.position + full].split(self.batch_size)
+    self._reading = self._workers.read([part.numpy() for part in left])
+
+# %% ../../nbs/data/13_streaming.ipynb #ffb8b1bf
+@patch
+def _fetch(self: StreamedBatches, chosen):
+    "Return the images of the next batch on the device."
+    (order, position), self._due = self._due, (None, 0)
+    if order is not self.order or position != self.position: self._send_ahead()
+    batch = _bring(next(self._reading), self.device)
+    self._due = self.order, self.position + self.batch_size
+    return batch
+
+# %% ../../nbs/data/13_streaming.ipynb #357ef768
+@patch
 def batches(self: StreamedData,
-    batch_size: int, # images in each batch
-    size=None, # width and height; None: as they are
+    batch_size: int, # images per batch
+    size: int = None, # width and height in pixels; None: unchanged
     rng=None, # generator for the order and the flips; None: a new one with seed 0
-    flip: bool=False, # mirror each image with probability 1/2
+    flip: bool = False, # mirror each image with probability 1/2
 ) -> StreamedBatches: # endless
-    "Shuffled float batches at `size` pixels, those of `ImageData.batches` for the same `rng`."
+    "Return an endless stream of shuffled batches at `size` pixels, those of `ImageData.batches` for the same `rng`."
     return StreamedBatches(self, batch_size, size or self.size, rng, flip)
 
 # %% ../../nbs/data/13_streaming.ipynb #66e6fc56
+def _readable(n, workers, masks, bar):
+    "Yield those of n images that can be read, a hundred at a time, and collect in `masks` which they are."
+    for images, good in workers.read([part.numpy() for part in torch.arange(n).split(100)]):
+        masks.append(good)
+        bar.update(len(good))
+        yield images
+
+# %% ../../nbs/data/13_streaming.ipynb #9dcddfb3
 def _inspect(files, workers, quiet):
-    "Which of `files` can be read, and the fingerprint of these."
-    masks, parts = [], [part.numpy() for part in torch.arange(len(files)).split(100)]
-    bar = progress_bar(total=len(files), desc='checking images', quiet=quiet or len(files) < 1000)
-    def readable():
-        for images, good in team.read(parts):
-            masks.append(good)
-            bar.update(len(good))
-            yield images
-    with bar, Workers(files.look, workers) as team: fingerprint = fingerprint_of(readable())
+    "Return a mask of the files that can be read, and the fingerprint of their images."
+    n, masks = len(files), []
+    with progress_bar(total=n, desc='checking images', quiet=quiet or n < 1000) as bar, Workers(files.look, workers) as team:
+        fingerprint = fingerprint_of(_readable(n, team, masks, bar))
     return torch.cat(masks), fingerprint
 
 # %% ../../nbs/data/13_streaming.ipynb #40390566
 def stream_folder(
-    path, # a folder with images, or with a folder for each class
-    size: int, # width and height to fit them to
-    channels: int=3, # 1 for grey, 3 for colour
-    device='cpu', # where batches go
-    quiet: bool=False, # True: no progress bar
-    broken: str='skip', # unreadable files: 'skip' (with a warning) or 'refuse'
-    workers: int=2, # processes that read
-) -> StreamedData: # the images of `image_folder`, left on the disk
-    "The images in a folder. FileNotFoundError if there is no such folder, ValueError if it holds no readable image."
+    path, # folder with images, or with a folder for each class
+    size: int, # wanted width and height, in pixels
+    channels: int = 3, # 1 for grey, 3 for colour
+    device='cpu', # device of the batches
+    quiet: bool = False, # True: no progress bar
+    broken: str = 'skip', # unreadable files: 'skip' (with a warning) or 'refuse'
+    workers: int = 2, # processes that read
+) -> StreamedData: # the images of `image_folder`, left on disk
+    "Open a folder of images. FileNotFoundError if there is no such folder, ValueError if it holds no readable image."
     check_wanted(size, channels, broken)
     folder = Path(path).expanduser()
-    names, labels = _find_images(folder)
-    files = ImageFiles(folder, names, size, channels)
-    good, fingerprint = _inspect(files, workers, quiet)
+    names, labels = find_images(folder)
+    source = ImageFiles(folder, names, size, channels)
+    good, fingerprint = _inspect(source, workers, quiet)
     report_broken(names, good, broken, folder)
-    source, labels = (files, labels) if good.all() else (_Part(files, good.nonzero()[:, 0]), None if labels is None else labels[good])
+    if not good.all(): source, labels = _Part(source, good.nonzero()[:, 0]), None if labels is None else labels[good]
     data = StreamedData(source, labels, folder.resolve().name, device, workers)
     data.fingerprint = fingerprint
     return data
 
 # %% ../../nbs/data/13_streaming.ipynb #18dbbca5
+def _write_array(file, data, bar):
+    "Write the images of `data` in the .npy format, chunk by chunk."
+    header = dict(descr='|u1', fortran_order=False, shape=(len(data), data.size, data.size, data.channels))
+    np.lib.format.write_array_header_1_0(file, header)
+    for images in data.chunks():
+        file.write(images.cpu().permute(0, 2, 3, 1).contiguous().numpy().data)
+        bar.update(len(images))
+
+# %% ../../nbs/data/13_streaming.ipynb #4867fe0f
 def save_array(
     path, # file to write, ends in .npy
     data, # `StreamedData` or `ImageData`
-    quiet: bool=False, # True: no progress bar
+    quiet: bool = False, # True: no progress bar
 ):
     "Write all images as uint8 (n, size, size, channels). ValueError if `path` doesn't end in .npy."
     path = Path(path).expanduser()
     if path.suffix != '.npy': raise ValueError(f'{path.name} must end in .npy')
     part = path.with_name(path.name + '.part')
-    with open(part, 'wb') as file, progress_bar(total=len(data), desc='writing images', quiet=quiet) as bar:
-        header = dict(descr='|u1', fortran_order=False, shape=(len(data), data.size, data.size, data.channels))
-        np.lib.format.write_array_header_1_0(file, header)
-        for images in data.chunks():
-            file.write(images.cpu().permute(0, 2, 3, 1).contiguous().numpy().data)
-            bar.update(len(images))
+    with open(part, 'wb') as file, progress_bar(total=len(data), desc='writing images', quiet=quiet) as bar: _write_array(file, data, bar)
     os.replace(part, path)
 
 # %% ../../nbs/data/13_streaming.ipynb #f314f064
 def _stream(name_or_path, size, channels, device, workers, **rest):
-    "All that `load_data` takes, as `StreamedData`."
+    "Open anything that `load_data` accepts, as `StreamedData`."
     kind = data_kind(name_or_path)
     if kind == 'folder' and size is not None:
         return stream_folder(name_or_path, size, channels or 3, device, rest['quiet'], rest['broken'], workers)
@@ -299,11 +321,11 @@ def _stream(name_or_path, size, channels, device, workers, **rest):
 @delegates(load_data)
 def open_data(
     name_or_path, # as for `load_data`
-    stream: bool=False, # leave the images on the disk or in main memory, and bring only batches to the device
-    workers: int=2, # processes that read from the disk, if `stream`
+    stream: bool = False, # leave the images on disk or in main memory, and bring only batches to the device
+    workers: int = 2, # processes that read from disk, if `stream`
     **kwargs # as for `load_data`
 ): # `ImageData` or, if `stream`, `StreamedData`
-    "The images called `name_or_path`, in memory or streamed. ValueError if there are none of that name."
+    "Open the images called `name_or_path`, in memory or streamed. ValueError if there are none of that name."
     if not stream: return load_data(name_or_path, **kwargs)
     options = inspect.signature(load_data).bind(name_or_path, **kwargs)
     options.apply_defaults()

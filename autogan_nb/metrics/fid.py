@@ -14,9 +14,9 @@ from fastcore.basics import patch
 
 # %% ../../nbs/metrics/34_fid.ipynb #aa7101eb
 class Moments:
-    "Count, mean and scatter of feature vectors, gathered batch by batch in float64."
+    "Count, mean and scatter of feature vectors, accumulated batch by batch in float64."
     def __init__(self,
-        n=0,          # number of images; None if a file did not tell
+        n=0,          # number of images; None: from a file without a count
         mean=None,    # (d,) float64
         scatter=None, # (d, d) float64, the sum of (x - mean)(x - mean)^T
     ):
@@ -32,20 +32,6 @@ class Moments:
 
 # %% ../../nbs/metrics/34_fid.ipynb #46144f72
 @patch
-def merge(self: Moments,
-    other: Moments, # statistics of other images; not changed
-) -> Moments: # itself
-    "Take in another group; `ValueError` if the dims differ or a count is unknown."
-    if self.n is None or other.n is None:
-        raise ValueError("statistics of an unknown number of images can be compared, but not merged or updated")
-    if not other.n: return self
-    if not self.n: self.n, self.mean, self.folded, self.rows = other.n, other.mean, other.folded, other.rows
-    else: self._join(other)
-    if self.rows and sum(map(len, self.rows)) >= len(self.mean): self.folded, self.rows = self.scatter, ()
-    return self
-
-
-@patch
 def _join(self: Moments, other: Moments):
     if len(self.mean) != len(other.mean):
         raise ValueError(f"features of {len(other.mean)} dims can't join statistics of {len(self.mean)} dims")
@@ -55,9 +41,23 @@ def _join(self: Moments, other: Moments):
     if moved is not None: self.folded = moved if self.folded is None else self.folded + moved
     self.n, self.mean = n, self.mean + delta * (other.n / n)
 
+# %% ../../nbs/metrics/34_fid.ipynb #4f183348
+@patch
+def merge(self: Moments,
+    other: Moments, # statistics of other images; not changed
+) -> Moments: # itself
+    "Add another group; `ValueError` if the dims differ or a count is unknown."
+    if self.n is None or other.n is None:
+        raise ValueError("statistics of an unknown number of images can be compared, but not merged or updated")
+    if not other.n: return self
+    if not self.n: self.n, self.mean, self.folded, self.rows = other.n, other.mean, other.folded, other.rows
+    else: self._join(other)
+    if self.rows and sum(map(len, self.rows)) >= len(self.mean): self.folded, self.rows = self.scatter, ()
+    return self
+
 # %% ../../nbs/metrics/34_fid.ipynb #c73c10bd
 def _feature_table(features) -> torch.Tensor:
-    "`features` as a float64 tensor (n, d); `ValueError` for another shape or for NaN and infinity."
+    "Convert `features` to a float64 tensor (n, d); `ValueError` for another shape, NaN or infinity."
     table = torch.as_tensor(features).detach().double()
     if table.ndim != 2 or 0 in table.shape:
         raise ValueError(f"features must have shape (images, dims), at least 1 of each, got {tuple(table.shape)}")
@@ -70,7 +70,7 @@ def _feature_table(features) -> torch.Tensor:
 def update(self: Moments,
     features, # (n, d) feature vectors, any float type; tensor or array
 ) -> Moments: # itself
-    "Add a batch of feature vectors; `ValueError` for another shape or for NaN and infinity."
+    "Add a batch of feature vectors; `ValueError` for another shape, NaN or infinity."
     features = _feature_table(features)
     batch = Moments(len(features), features.mean(0))
     batch.rows = (features - batch.mean,)
@@ -79,8 +79,8 @@ def update(self: Moments,
 # %% ../../nbs/metrics/34_fid.ipynb #5d188d8b
 @patch(as_prop=True)
 def cov(self: Moments) -> torch.Tensor: # (d, d) float64
-    "Unbiased covariance; `ValueError` for fewer than 2 images."
-    if self.n is None: return self.scatter  # from a file that tells no count: the covariance itself was stored
+    "Return the unbiased covariance; `ValueError` for fewer than 2 images."
+    if self.n is None: return self.scatter  # from a file without a count: `scatter` is the covariance itself
     if self.n < 2: raise ValueError(f"a covariance needs at least 2 images, got {self.n}")
     return self.scatter / (self.n - 1)
 
@@ -89,23 +89,24 @@ def _steady(
     solve,  # a function of torch.linalg
     matrix, # its argument
 ):
-    "`solve(matrix)`; if it does not converge once more, a hair beside; `ValueError` if that fails too."
+    "Return `solve(matrix)`, or if that does not converge, of a slightly perturbed matrix; `ValueError` if that fails too."
     try: return solve(matrix)
-    except torch.linalg.LinAlgError: hair = 1e-15 * matrix.abs().max() * torch.arange(1, 1 + min(matrix.shape)).to(matrix) / min(matrix.shape)
-    beside = matrix.clone()
-    beside.diagonal().add_(hair)
-    try: return solve(beside)
-    except torch.linalg.LinAlgError as error: raise ValueError(f"no distance can be computed from numbers up to {matrix.abs().max():.3g}: {error}") from None
+    except torch.linalg.LinAlgError: largest, size = matrix.abs().max(), min(matrix.shape)
+    perturbed = matrix.clone()
+    perturbed.diagonal().add_(1e-15 * largest * torch.arange(1, 1 + size).to(matrix) / size)
+    try: return solve(perturbed)
+    except torch.linalg.LinAlgError as error:
+        raise ValueError(f"no distance can be computed from numbers up to {largest:.3g}: {error}") from None
 
-# %% ../../nbs/metrics/34_fid.ipynb #b796c161
+# %% ../../nbs/metrics/34_fid.ipynb #c9c5763b
 def _sqrt_psd(cov: torch.Tensor) -> torch.Tensor:
-    "Symmetric square root of a covariance; tiny negative eigenvalues, which are rounding, count as 0."
+    "Return the symmetric square root of a covariance; tiny negative eigenvalues come from rounding and count as 0."
     values, vectors = _steady(torch.linalg.eigh, cov)
     return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
 
 # %% ../../nbs/metrics/34_fid.ipynb #9e3099ca
 def _covariance(table) -> torch.Tensor: # (d, d) float64, symmetric
-    "A covariance, its two halves averaged; `ValueError` for a table that can't be one."
+    "Return a covariance with its two halves averaged; `ValueError` for a table that can't be one."
     cov = torch.as_tensor(table).double()
     if not cov.isfinite().all(): raise ValueError("a covariance must be finite, but this one holds NaN or infinity")
     largest, skew = cov.abs().max().item(), (cov - cov.T).abs().max().item()
@@ -115,18 +116,18 @@ def _covariance(table) -> torch.Tensor: # (d, d) float64, symmetric
 
 
 def _distance(squares: torch.Tensor) -> float: # never negative
-    "A squared distance that may be a little below 0 by rounding; `ValueError` if it is not finite."
+    "Return a squared distance as a float, clamped at 0; `ValueError` if it is not finite."
     if squares.isfinite(): return max(squares.item(), 0.0)
     raise ValueError("the distance is not finite: a mean holds NaN or infinity, or the features are too large for float64")
 
-# %% ../../nbs/metrics/34_fid.ipynb #ceea0cb7
+# %% ../../nbs/metrics/34_fid.ipynb #a6478c58
 def frechet_distance(
     mu1,  # (d,) mean of the first set
     cov1, # (d, d) its covariance
     mu2,  # (d,) mean of the second set
     cov2, # (d, d) its covariance
 ) -> float: # squared distance, never negative
-    "Squared Fréchet distance of two Gaussians, in float64; `ValueError` if the shapes don't fit or a covariance is none."
+    "Compute the squared Fréchet distance of two Gaussians in float64; `ValueError` for shapes that don't match or an invalid covariance."
     mu1, cov1, mu2, cov2 = (torch.as_tensor(t).double() for t in (mu1, cov1, mu2, cov2))
     d = len(mu1)
     if mu1.shape != mu2.shape or cov1.shape != (d, d) or cov2.shape != (d, d):
@@ -137,10 +138,10 @@ def frechet_distance(
     cross = _steady(torch.linalg.eigvalsh, root @ cov2 @ root).clamp(min=0).sqrt().sum()
     return _distance((mu1 - mu2.to(mu1.device)).square().sum().to(cross.device) + cov1.trace() + cov2.trace() - 2 * cross)
 
-# %% ../../nbs/metrics/34_fid.ipynb #12c2e721
+# %% ../../nbs/metrics/34_fid.ipynb #3227c836
 @patch(as_prop=True)
 def root(self: Moments) -> torch.Tensor: # (k, d) float64
-    "Rows R with cov = R^T R as long as they are fewer than the dims, None after that; `ValueError` for fewer than 2 images."
+    "Return rows R with cov = R^T R while they are fewer than the dims, later None; `ValueError` for fewer than 2 images."
     if self.folded is not None: return None
     if self.n < 2: raise ValueError(f"a covariance needs at least 2 images, got {self.n}")
     return torch.cat(self.rows) / (self.n - 1)**.5
@@ -150,7 +151,7 @@ def root(self: Moments) -> torch.Tensor: # (k, d) float64
 def distance(self: Moments,
     other: Moments, # statistics of other images
 ) -> float: # squared distance, never negative
-    "Squared Fréchet distance by the smallest of the three problems; `ValueError` if the dims differ or a side has fewer than 2 images."
+    "Compute the squared Fréchet distance, using few rows if there are; `ValueError` if the dims differ or a side has fewer than 2 images."
     few, many = (self, other) if self.root is not None else (other, self)
     if few.root is None or few.mean.shape != many.mean.shape: return frechet_distance(few.mean, few.cov, many.mean, many.cov)
     rows, here = few.root, few.mean.device
@@ -167,7 +168,7 @@ def fid(
     real, # (n, d) features of real images, or their `Moments`
     fake, # (n, d) features of generated images, or their `Moments`
 ) -> float: # 0 when the statistics are equal; lower is better
-    "Fréchet distance between two sets of features; warns when a set has fewer images than dims."
+    "Compute the Fréchet distance between two sets of features; warns if a set has fewer images than dims."
     real, fake = (s if isinstance(s, Moments) else Moments().update(s) for s in (real, fake))
     for s in (real, fake):
         if s.n is not None and s.n <= len(s.mean):
@@ -178,9 +179,9 @@ def fid(
 # %% ../../nbs/metrics/34_fid.ipynb #c4e368e6
 @patch
 def save(self: Moments,
-    path, # file to write, ends in .npz by custom
+    path, # file to write, by convention *.npz
 ):
-    "Write `mu`, `sigma` and the count `n` as .npz; missing folders are made, an old file is replaced only when the new one is complete."
+    "Write `mu`, `sigma` and the count `n`; missing folders are created, an old file is replaced only when the new one is complete."
     path, count = Path(path), {} if self.n is None else {'n': self.n}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f'.{path.name}.{os.getpid()}.unfinished')
@@ -191,26 +192,29 @@ def save(self: Moments,
 
 # %% ../../nbs/metrics/34_fid.ipynb #f6bea3c3
 def _arrays(path) -> dict: # name to array
-    "`mu`, `sigma` and `n` of an .npz file, as far as it has them; many kinds of errors if it is broken."
+    "Read `mu`, `sigma` and `n` of an .npz file, as far as it has them; a broken file raises many kinds of errors."
     wanted = ('mu', 'sigma', 'n')
-    with zipfile.ZipFile(path) as file: size = sum(part.file_size for part in file.infolist() if part.filename.removesuffix('.npy') in wanted)
-    if size > 9 * 16_384**2: raise ValueError(f"it would unfold into {size:,} bytes")
+    with zipfile.ZipFile(path) as file:
+        size = sum(part.file_size for part in file.infolist() if part.filename.removesuffix('.npy') in wanted)
+    if size > 9 * 16_384**2: raise ValueError(f"it would unpack to {size:,} bytes")
     with np.load(path, allow_pickle=False) as file: return {name: np.asarray(file[name]) for name in wanted if name in file}
 
 
 def _read_arrays(path) -> dict: # name to array
-    "`mu`, `sigma` in float64 and perhaps `n`; `ValueError` if the file can't be read or holds something else."
+    "Read `mu`, `sigma` in float64 and perhaps `n`; `ValueError` if the file can't be read or holds something else."
     try: found = _arrays(path)
-    except Exception as error: raise ValueError(f"{path} is not a statistics file that can be read: {' '.join(str(error).split())[:200] or type(error).__name__}") from None
+    except Exception as error:
+        reason = ' '.join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{path} is not a statistics file that can be read: {reason}") from None
     if missing := sorted({'mu', 'sigma'} - set(found)):
         raise ValueError(f"{path} is not a statistics file: it holds no {' and no '.join(missing)}")
     if odd := [f'{name} of {array.dtype}' for name, array in found.items() if array.dtype.kind not in 'fiu']:
         raise ValueError(f"{path} is not a statistics file: it holds {odd[0]}, not of numbers")
     return found | {name: found[name].astype(np.float64) for name in ('mu', 'sigma')}
 
-
-def _count(found): # None if the file tells no count
-    "How many images; `ValueError` if that is no number of images."
+# %% ../../nbs/metrics/34_fid.ipynb #ba390d39
+def _count(found): # None if the file has no count
+    "Return the number of images; `ValueError` if it is not a whole number of at least 2."
     if 'n' not in found: return None
     n = found['n']
     if n.shape == () and 2 <= n < 2**53 and n == int(n): return int(n)
@@ -220,12 +224,13 @@ def _count(found): # None if the file tells no count
 @patch(cls_method=True)
 def load(cls: Moments,
     path, # .npz file with `mu` (d,), `sigma` (d, d) and perhaps `n`
-) -> Moments: # statistics; `.n` is None if the file tells no count
-    "Read statistics, safely; `FileNotFoundError` if there is no such file, `ValueError` if it holds something else."
+) -> Moments: # `.n` is None if the file has no count
+    "Read statistics without running code; `FileNotFoundError` if there is no such file, `ValueError` if it holds something else."
     if not Path(path).is_file(): raise FileNotFoundError(f"no statistics file at {path}")
     found = _read_arrays(path)
     mu, sigma = (torch.from_numpy(found[key]) for key in ('mu', 'sigma'))
-    if mu.ndim != 1 or not len(mu) or sigma.shape != (len(mu), len(mu)): raise ValueError(f"{path}: mu {tuple(mu.shape)} and sigma {tuple(sigma.shape)} don't fit")
+    if mu.ndim != 1 or not len(mu) or sigma.shape != (len(mu), len(mu)):
+        raise ValueError(f"{path}: mu {tuple(mu.shape)} and sigma {tuple(sigma.shape)} don't fit")
     if not (mu.isfinite().all() and sigma.isfinite().all()): raise ValueError(f"{path} holds NaN or infinity")
     try: n, sigma = _count(found), _covariance(sigma)
     except ValueError as error: raise ValueError(f"{path}: {error}") from None
@@ -234,7 +239,7 @@ def load(cls: Moments,
 # %% ../../nbs/metrics/34_fid.ipynb #53ef4173
 @patch
 def state_dict(self: Moments) -> dict: # n, mean, scatter
-    "The statistics as a dict of plain values, for a checkpoint."
+    "Return the statistics as a dict, for a checkpoint."
     return {'n': self.n, 'mean': self.mean, 'scatter': self.scatter}
 
 
@@ -242,5 +247,5 @@ def state_dict(self: Moments) -> dict: # n, mean, scatter
 def load_state_dict(self: Moments,
     state: dict, # what `state_dict` gave
 ):
-    "Continue from a saved state."
+    "Restore a saved state."
     self.n, self.mean, self.folded, self.rows = state['n'], state['mean'], state['scatter'], ()

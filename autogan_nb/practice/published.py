@@ -6,11 +6,11 @@
 __all__ = ['read_checkpoint', 'recognise', 'load_published', 'load_published_discriminator']
 
 # %% ../../nbs/practice/108_published.ipynb #224cc4c3
-import math, re, reprlib
+import itertools, math, re, reprlib
 from pathlib import Path
 import numpy as np
 import torch
-from ..data.images import check_archive, is_stored
+from ..data.datasets import check_archive, is_stored
 from ..search.derived_gan import DerivedGenerator
 from ..gan.discriminator import Discriminator
 from ..search.space import NAMED, Architecture
@@ -23,23 +23,24 @@ _NUMBERS += [np.dtype, *(type(np.dtype(code)) for code in ('f4', 'f8', 'i4', 'i8
 def read_checkpoint(
     path, # of a file that `torch.save` wrote
 ) -> dict: # on the CPU
-    "Read tensors, numbers and text, and nothing that runs. FileNotFoundError or ValueError if that is not what the file holds."
+    "Read a checkpoint without running its code. FileNotFoundError if there is none, ValueError for more than tensors, numbers and text."
     if not Path(path).is_file(): raise FileNotFoundError(f'there is no checkpoint at {str(path)!r}')
     try:
         check_archive(path)
         with torch.serialization.safe_globals(_NUMBERS): box = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as e:
         if asked := re.search(r'GLOBAL (\S{1,80})', str(e)):
-            raise ValueError(f'{str(path)!r} is refused: besides tensors, numbers and text it asks for {asked[1]}, which could run a program') from None
-        raise ValueError(f'{str(path)!r} is no checkpoint that torch.save wrote, or a part of one') from None
+            said = f'besides tensors, numbers and text it asks for {asked[1]}, which could run a program'
+            raise ValueError(f'{str(path)!r} is refused: {said}') from None
+        raise ValueError(f'{str(path)!r} is not a complete checkpoint of torch.save') from None
     if not isinstance(box, dict): raise ValueError(f'{str(path)!r} holds a {type(box).__name__}, expected a dictionary of weights')
     return dict(box)
 
-# %% ../../nbs/practice/108_published.ipynb #b8b84559
+# %% ../../nbs/practice/108_published.ipynb #f7c3d791
 _ENDS = {'linear': 'l1', 'to_image.0': 'to_rgb.0', 'to_image.2': 'to_rgb.2'}
 
 def _fixed_parts(arch):
-    "Our parts of an architecture -> the parts of a published fixed model."
+    "Map our parts of an architecture to the parts of a published fixed model."
     parts = dict(_ENDS)
     for i, cell in enumerate(arch):
         same = {'first.pre.conv': 'c1', 'second.pre.conv': 'c2', 'first.pre.bn': 'n1', 'second.pre.bn': 'n2', 'shortcut': 'c_sc'}
@@ -50,156 +51,173 @@ def _fixed_parts(arch):
 
 # %% ../../nbs/practice/108_published.ipynb #a0eb2349
 def _shared_parts(n_cells):
-    "Our parts of a shared generator -> the parts of the published one."
+    "Map our parts of a shared generator to the parts of the published one."
     parts = dict(_ENDS)
     for i in range(n_cells):
-        same = {f'{block}.{conv}.{layer}': f'{conv}_conv{k}.{layer}' for k, block in ((1, 'first'), (2, 'second')) for conv in ('pre', 'post') for layer in ('conv', 'bn', 'deconv')}
-        same |= {'shortcut': 'c_sc', 'shortcut_deconv.0': 'deconv_sc'}
+        same = {'shortcut': 'c_sc', 'shortcut_deconv.0': 'deconv_sc'}
+        for (k, block), conv in itertools.product(((1, 'first'), (2, 'second')), ('pre', 'post')):
+            same |= {f'{block}.{conv}.{layer}': f'{conv}_conv{k}.{layer}' for layer in ('conv', 'bn', 'deconv')}
         for j in range(i):
-            same |= {f'skip{j}': f'skip_in_ops.{j}'} | {f'skip{j}_deconv.{k}': f'skip_deconvx4.{k}' if i - j == 2 else 'skip_deconvx2' for k in range(i - j)}
+            same[f'skip{j}'] = f'skip_in_ops.{j}'
+            same |= {f'skip{j}_deconv.{k}': f'skip_deconvx4.{k}' if i - j == 2 else 'skip_deconvx2' for k in range(i - j)}
         parts |= {f'cells.{i}.{ours}': f'cell{i + 1}.{theirs}' for ours, theirs in same.items()}
     return parts
 
 # %% ../../nbs/practice/108_published.ipynb #e1af23cf
 def _fill(net, names, weights, needs):
-    "Copy `weights` into `net`; `names`: our name -> theirs. ValueError with `needs`, which says what asks for it, if one does not fit."
+    "Copy `weights` into `net`; `names` maps our names to theirs. ValueError if one does not fit the network, described by `needs`."
     for ours, own in net.state_dict().items():
         theirs = names[ours]
         if theirs not in weights: raise ValueError(f'the checkpoint has no {theirs}, which {needs} needs')
-        if weights[theirs].shape != own.shape: raise ValueError(f'{theirs} has shape {tuple(weights[theirs].shape)} in the checkpoint, {needs} needs {tuple(own.shape)}')
+        shape = tuple(weights[theirs].shape)
+        if shape != own.shape: raise ValueError(f'{theirs} has shape {shape} in the checkpoint, {needs} needs {tuple(own.shape)}')
     net.load_state_dict({ours: weights[names[ours]] for ours in net.state_dict()})
     return net.eval()
 
 def _renamed(net, parts):
-    "Our names of a network's tensors -> theirs, from a list of parts."
+    "Map our names of a network's tensors to theirs, given the mapping of its parts."
     split = {name: name.rpartition('.') for name in net.state_dict()}
     return {name: f'{parts[part]}.{leaf}' for name, (part, _, leaf) in split.items()}
 
 # %% ../../nbs/practice/108_published.ipynb #e582c196
-def _backed(weights, names, width):
-    "ValueError unless the first of `names` is a convolution as wide as the file claims: then no network is built that is much larger than the file."
+def _check_width(weights, names, width):
+    "Raise ValueError unless the first of `names` is a convolution of this width: no network may be much larger than its file."
     name = next((name for name in names if name in weights), names[0])
     if name not in weights or weights[name].shape != (width, width, 3, 3):
         raise ValueError(f'the checkpoint has no {name} of shape {(width, width, 3, 3)}, which a network of its width needs')
 
 def _sizes(weights):
-    "Width, latent length, bottom width and channels of a published generator. ValueError if they make no sense."
+    "Return width, latent length, bottom width and channels of a published generator. ValueError if its shapes are impossible."
     last, linear = (weights[name].shape for name in ('to_rgb.2.weight', 'l1.weight'))
-    if len(last) != 4 or len(linear) != 2 or 0 in (*last, *linear): raise ValueError(f'to_rgb.2 has shape {tuple(last)} and l1 {tuple(linear)} in the checkpoint, a generator has none like these')
+    if len(last) != 4 or len(linear) != 2 or 0 in (*last, *linear):
+        raise ValueError(f'to_rgb.2 has shape {tuple(last)} and l1 {tuple(linear)} in the checkpoint, which no generator has')
     (channels, width), (rows, latent_dim) = last[:2], linear
-    _backed(weights, ('cell1.c1.weight', 'cell1.pre_conv1.conv.weight'), width)
+    _check_width(weights, ('cell1.c1.weight', 'cell1.pre_conv1.conv.weight'), width)
     bottom = math.isqrt(rows // width)
-    if bottom**2 * width != rows: raise ValueError(f'l1 makes {rows} numbers in the checkpoint, not a square of maps {width} channels deep')
+    if bottom**2 * width != rows:
+        raise ValueError(f'l1 has {rows} outputs in the checkpoint, which is not a square map of {width} channels')
     return dict(width=width, latent_dim=latent_dim, bottom=bottom, channels=channels)
 
 # %% ../../nbs/practice/108_published.ipynb #704657ff
 def _fixed_names(arch):
-    "The names in a published fixed model of this architecture."
+    "Return the names in a published fixed model of this architecture."
     return set(_renamed(DerivedGenerator(arch, 1, 1, 1), _fixed_parts(arch)).values())
 
 def recognise(
     weights: dict, # of a published fixed generator
-    gen_model: str = None, # the name of the model's code that the checkpoint gives, if any
+    gen_model: str = None, # the name of the model's code in the checkpoint, if any
 ) -> Architecture: # A, B or C
-    "The one of A, B and C that a fixed generator's names show. ValueError if they show none."
+    "Return the one of A, B and C whose names these weights have. ValueError if there is none."
     for name, arch in NAMED.items():
         if gen_model in (None, f'autogan_cifar10_{name.lower()}') and _fixed_names(arch) == weights.keys(): return arch
     raise ValueError('the checkpoint does not show its architecture (upsampling and instance norm have no weights): pass it as arch')
 
 # %% ../../nbs/practice/108_published.ipynb #9d877f5b
 def _listed(names):
-    "The first of some names, for a message."
+    "Return the first of some names, for a message."
     return ', '.join(str(name) if len(str(name)) < 60 else reprlib.repr(name) for name in list(names)[:5]) or 'nothing'
 
 def _check_fixed(arch, weights):
-    "ValueError if an architecture is not the one of these fixed weights, as far as they show."
+    "Raise ValueError if an architecture does not fit these fixed weights, as far as they show."
     for i, cell in enumerate(arch):
-        if cell.conv != 'pre' or cell.up == 'deconv': raise ValueError(f'a published fixed model has pre-activation cells without deconvolution, cell {i} of the architecture is {cell}')
-    if extra := sorted(weights.keys() - _fixed_names(arch)): raise ValueError(f'the checkpoint has {_listed(extra[:1])}, which the architecture {arch} lacks')
+        if cell.conv == 'pre' and cell.up != 'deconv': continue
+        raise ValueError(f'a published fixed model has pre-activation cells without deconvolution, cell {i} of the architecture is {cell}')
+    extra = sorted(weights.keys() - _fixed_names(arch))
+    if extra: raise ValueError(f'the checkpoint has {_listed(extra[:1])}, which the architecture {arch} lacks')
 
 # %% ../../nbs/practice/108_published.ipynb #8b35bd33
 def _find_weights(box, keys, part):
-    "The weights under the first of `keys` in a checkpoint, or the file itself if it has `part`; and the key. ValueError if there are none."
+    "Return the weights under the first of `keys`, or the file itself if it has `part`, and the key. ValueError if there are none."
     key = next((key for key in keys if key in box), None)
     weights = box if key is None and part in box else box.get(key)
     if weights is None: raise ValueError(f"expected {' or '.join(keys)} in the checkpoint, it has {_listed(box)}")
     where = f'under {key}' if key else 'only'
-    if not isinstance(weights, dict) or not all(isinstance(w, torch.Tensor) for w in weights.values()): raise ValueError(f'expected a dictionary of tensors {where}')
+    if not isinstance(weights, dict) or not all(isinstance(w, torch.Tensor) for w in weights.values()):
+        raise ValueError(f'expected a dictionary of tensors {where}')
     if not all(isinstance(name, str) and is_stored(w) and not w.is_complex() for name, w in weights.items()):
         raise ValueError(f'expected a dictionary of named real tensors {where}, each with all of its numbers')
     return weights, key or 'the file itself'
 
 # %% ../../nbs/practice/108_published.ipynb #da5ab3b5
 def _shared_generator(weights, arch):
-    "An empty network for the weights of a published shared model, the dictionary of its parts, and a word for it."
+    "Return a network for the weights of a published shared model, the mapping of its parts, and a description."
     n_cells = sum(f'cell{i}.c_sc.weight' in weights for i in (1, 2, 3))
     if arch is None: return SharedGenerator(n_cells, **_sizes(weights)), _shared_parts(n_cells), 'a shared generator'
     if len(arch) > n_cells: raise ValueError(f'an architecture of {len(arch)} cells, the shared model in the checkpoint has {n_cells}')
     return DerivedGenerator(arch, **_sizes(weights)), _shared_parts(n_cells), f'the architecture {arch}'
 
 def _fixed_generator(weights, arch, gen_model):
-    "The same for a published fixed model."
+    "Return the same for a published fixed model."
     arch = recognise(weights, gen_model) if arch is None else arch
     _check_fixed(arch, weights)
     return DerivedGenerator(arch, **_sizes(weights)), _fixed_parts(arch), f'the architecture {arch}'
 
 def _generator_for(weights, arch, gen_model):
-    "The same for either family. ValueError for weights of neither."
+    "Return the same for either family. ValueError for weights of neither."
     if {'l1.weight', 'to_rgb.2.weight'} <= weights.keys():
         if 'cell1.pre_conv1.conv.weight' in weights: return _shared_generator(weights, arch)
         if 'cell1.c1.weight' in weights: return _fixed_generator(weights, arch, gen_model)
-    raise ValueError(f"its weights are no published generator's, fixed or shared: they are {_listed(weights)}, ...")
+    raise ValueError(f"its weights are not those of a published generator, fixed or shared: they are {_listed(weights)}, ...")
 
 # %% ../../nbs/practice/108_published.ipynb #efba5046
 def _number(value, name, kind):
-    "ValueError if what a checkpoint notes under a name is no number."
+    "Convert a value of a checkpoint. ValueError if it is not a number."
     try: return kind(value)
-    except (TypeError, ValueError, OverflowError, RuntimeError): raise ValueError(f'expected a number under {name}, got {reprlib.repr(value)}') from None
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise ValueError(f'expected a number under {name}, got {reprlib.repr(value)}') from None
 
 def load_published(
     path, # of a checkpoint of the published code
-    arch=None, # its architecture, in any form `Architecture.parse` reads; None: recognise A, B, C, or take a shared model whole
-    ema: bool = True, # the averaged weights where the file has them (a search has none); False: the raw ones
+    arch=None, # its architecture, in any form `Architecture.parse` reads; None: recognise A, B or C, or load a shared model whole
+    ema: bool = True, # load the averaged weights if the file has them (a search has none); False: the raw ones
     device: str = 'cpu', # where to put the generator
 ): # a `DerivedGenerator`, or a `SharedGenerator` for a shared model without `arch`; in eval mode, with `.notes`
-    "Read a published generator. FileNotFoundError, or ValueError if the file is something else or does not fit the architecture."
+    "Load a published generator. FileNotFoundError if there is none, ValueError if it is something else or does not fit the architecture."
     box = read_checkpoint(path)
     try:
         weights, key = _find_weights(box, ('avg_gen_state_dict', 'gen_state_dict')[not ema:], 'l1.weight')
         arch = None if arch is None else Architecture.parse(arch)
-        net, parts, word = _generator_for(weights, arch, box.get('gen_model'))
-        net = _fill(net, _renamed(net, parts), weights, word)
-        net.notes = dict(source='published checkpoint', weights=key) | {k: _number(box[k], k, kind) for k, kind in dict(epoch=int, best_fid=float).items() if k in box}
+        net, parts, what = _generator_for(weights, arch, box.get('gen_model'))
+        net = _fill(net, _renamed(net, parts), weights, what)
+        facts = {name: _number(box[name], name, kind) for name, kind in dict(epoch=int, best_fid=float).items() if name in box}
+        net.notes = dict(source='published checkpoint', weights=key) | facts
     except ValueError as e: raise ValueError(f'{str(path)!r}: {e}') from None
     return net.to(device)
 
-# %% ../../nbs/practice/108_published.ipynb #d94a269d
+# %% ../../nbs/practice/108_published.ipynb #3a9cddd9
 _BLOCKS = {'input': 'block1', 'grown.0': 'block2', 'grown.1': 'block3', 'last': 'block4'}
-_CRITIC = {'head': 'l5'} | {f'{ours}.{part}': f'{theirs}.{name}' for ours, theirs in _BLOCKS.items() for part, name in dict(conv1='c1', conv2='c2', shortcut='c_sc').items()}
+_CONVS = dict(conv1='c1', conv2='c2', shortcut='c_sc')
+_CRITIC = {'head': 'l5'} | {f'{ours}.{part}': f'{theirs}.{name}' for ours, theirs in _BLOCKS.items() for part, name in _CONVS.items()}
 _SPECTRAL = {'weight.original': 'weight_orig', 'weight.0._u': 'weight_u', 'weight.0._v': 'weight_v'}
 
 def _critic_name(ours):
-    "Our name of a discriminator's tensor -> the published one."
+    "Map our name of a discriminator's tensor to the published one."
     part, spectral_norm, leaf = ours.partition('.parametrizations.')
     if not spectral_norm: part, _, leaf = ours.rpartition('.')
     return f'{_CRITIC[part]}.{_SPECTRAL.get(leaf, leaf)}'
 
 # %% ../../nbs/practice/108_published.ipynb #61d86a65
+def _first_shape(weights):
+    "Return width and channels of a published discriminator. ValueError if its first convolution is missing or impossible."
+    if 'block1.c1.weight' in weights:
+        raise ValueError('the checkpoint has block1.c1.weight: a discriminator without spectral normalisation, which ours always has')
+    if 'block1.c1.weight_orig' not in weights:
+        raise ValueError('the checkpoint has no block1.c1.weight_orig, which a published discriminator needs')
+    first = weights['block1.c1.weight_orig'].shape
+    if len(first) != 4 or 0 in first: raise ValueError(f'block1.c1 has shape {tuple(first)} in the checkpoint, which no discriminator has')
+    return first[:2]
+
 def load_published_discriminator(
     path, # of a checkpoint of the published code
-    bottom: int = 4, # the generator's bottom width: 4 for CIFAR-10, 6 for STL-10; the file does not say
+    bottom: int = 4, # the generator's bottom width: 4 for CIFAR-10, 6 for STL-10; the file does not record it
     device: str = 'cpu', # where to put it
 ) -> Discriminator: # for up to three cells, in eval mode, with `.notes`
-    "Read a published discriminator. FileNotFoundError, or ValueError if the file is something else or does not fit."
+    "Load a published discriminator. FileNotFoundError if there is no file, ValueError if it is something else or does not fit."
     box = read_checkpoint(path)
     try:
         weights, key = _find_weights(box, ('dis_state_dict',), 'l5.weight_orig')
-        if 'block1.c1.weight' in weights: raise ValueError('the checkpoint has block1.c1.weight: a discriminator without spectral normalisation, which ours always has')
-        if 'block1.c1.weight_orig' not in weights: raise ValueError('the checkpoint has no block1.c1.weight_orig, which a published discriminator needs')
-        first = weights['block1.c1.weight_orig'].shape
-        if len(first) != 4 or 0 in first: raise ValueError(f'block1.c1 has shape {tuple(first)} in the checkpoint, a discriminator has none like this')
-        width, channels = first[:2]
-        _backed(weights, ['block2.c1.weight_orig'], width)
+        width, channels = _first_shape(weights)
+        _check_width(weights, ['block2.c1.weight_orig'], width)
         D = Discriminator(3, width, channels, bottom)
         D = _fill(D, {name: _critic_name(name) for name in D.state_dict()}, weights, 'a published discriminator')
     except ValueError as e: raise ValueError(f'{str(path)!r}: {e}') from None

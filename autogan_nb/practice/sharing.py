@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 import torch
 from torch import nn
-from ..core import write_atomic
-from ..data.images import check_archive, error_summary
+from ..files import write_atomic
+from ..data.datasets import check_archive, error_summary
 
 # %% ../../nbs/practice/107_sharing.ipynb #2557e4bb
 def export_graph(
