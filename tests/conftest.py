@@ -1,4 +1,7 @@
-"The suite has short versions of the tests of survival; `pytest tests/test_kill.py tests/test_faults.py --long -n 0` runs the long ones too (some twenty minutes) and writes nbs/results/survival.json."
+"""The suite has short versions of the tests of survival.
+
+`pytest tests/test_kill.py tests/test_faults.py --long -n 0` runs the long ones too (some twenty minutes)
+and writes nbs/results/survival.json."""
 import os
 import time
 from types import SimpleNamespace
@@ -6,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 
-# Two workers with two threads each would wait for each other on two cores; this also holds for the notebooks and commands that a worker starts.
+# Two workers with two threads each would wait for each other on two cores.
+# This also holds for the notebooks and commands that a worker starts.
 if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'
 
 
@@ -27,6 +31,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp('whole')
     data = write_data(folder)
     path, start = make_run(folder/'run', tiny(data)), time.monotonic()
-    code, out, err = run(['autogan_search', '--resume', path, '-q', '--no-report', '--device', 'cpu'], folder/'process', snapshots=folder/'snapshots')
+    words = ['autogan_search', '--resume', path, '-q', '--no-report', '--device', 'cpu']
+    code, out, err = run(words, folder/'process', snapshots=folder/'snapshots')
     assert (code, err) == (0, ''), err
     return SimpleNamespace(data=data, path=path, snapshots=snapshots(folder/'snapshots'), seconds=time.monotonic() - start, out=out)

@@ -1,13 +1,15 @@
 "Faults put in on purpose, in the process that is to meet them: functions for `Running(before=...)`."
 import itertools
 import math
+from dataclasses import replace
 
 import torch
 
 import autogan_nb.gan.training as training
-from autogan_nb.gan.losses import AdversarialLoss
+from autogan_nb.gan.losses import get_loss
+from autogan_nb.gan.objective import Term
 from autogan_nb.metrics.evaluator import Evaluator
-from autogan_nb.search.search import Search
+from autogan_nb.search.dynamic_reset import SharedGAN
 
 
 def poison(
@@ -23,15 +25,17 @@ def poison(
         measure = Evaluator.reward
         Evaluator.reward = lambda self, images: math.nan if now() else measure(self, images)
         return
-    get_loss = training.get_loss
-    def get_poisoned(name):
-        loss = get_loss(name)
-        if (name == 'hinge') != (part == 'search'): return loss
-        def d(real, fake): return loss.d(real, fake) * (math.nan if now() else 1)
-        def g(fake): return loss.g(fake) * (math.nan if now() else 1)
-        def g_with_gradient(fake): return loss.g(_spoilt(fake) if now() else fake)
-        return {'loss of the discriminator': AdversarialLoss(d, loss.g), 'loss of the generator': AdversarialLoss(loss.d, g), 'gradient': AdversarialLoss(loss.d, g_with_gradient)}[what]
-    training.get_loss = get_poisoned
+    make = training.make_objective
+    def poisoned(name, *added):
+        objective = make(name, *added)
+        if (name == 'hinge') != (part == 'search'): return objective
+        d, g = objective.d_terms[0], objective.g_terms[0]
+        spoilt_d = Term(lambda *seen: d(*seen) * (math.nan if now() else 1))
+        spoilt_g = Term(lambda *seen: g(*seen) * (math.nan if now() else 1))
+        spoilt_gradient = Term(lambda D, real, fake: get_loss(name).g(_spoilt(D(fake)) if now() else D(fake)))
+        return {'loss of the discriminator': replace(objective, d_terms=(spoilt_d,)), 'loss of the generator': replace(objective, g_terms=(spoilt_g,)),
+                'gradient': replace(objective, g_terms=(spoilt_gradient,))}[what]
+    training.make_objective = poisoned
 
 
 def _spoilt(x):
@@ -43,5 +47,5 @@ def _spoilt(x):
 
 def black():
     "Every child draws nothing but black."
-    def images(self, arch, z): return torch.full((len(z), self.data.channels, *[arch.size(self.gan_config.bottom)]*2), -1., device=z.device)
-    Search.images = images
+    def images(self, arch, z): return torch.full((len(z), self.data.channels, *[arch.size(self.gan.bottom)]*2), -1., device=z.device)
+    SharedGAN.images = images

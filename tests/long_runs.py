@@ -1,4 +1,6 @@
-"Does a search of hours grow or slow down? `python tests/long_runs.py` measures 5,000 generator steps of each kind, about ten minutes, and writes nbs/results/survival.json."
+"""Does a search of hours grow or slow down?
+
+`python tests/long_runs.py` measures 5,000 generator steps of each kind, about ten minutes, and writes nbs/results/survival.json."""
 import json
 import os
 import sys
@@ -33,10 +35,13 @@ def sample(file, path, every):
         start = time.process_time()                 # of the processor: what else the machine does is not counted
         result = cycle(self, *args, **kwargs)
         rows[0] += 1
-        row = dict(cycle=rows[0], seconds=time.process_time() - start, size=len(self.G.cells) and args[0].images.shape[-1] if args and hasattr(args[0], 'images') else None)
+        size = len(self.G.cells) and args[0].images.shape[-1] if args and hasattr(args[0], 'images') else None
+        row = dict(cycle=rows[0], seconds=time.process_time() - start, size=size)
         if rows[0] % every == 0:
-            row |= dict(clock=time.process_time(), rss=int(Path('/proc/self/statm').read_text().split()[1])*PAGE, files=len(os.listdir('/proc/self/fd')),
-                        log=(path/'log.jsonl').stat().st_size if (path/'log.jsonl').exists() else 0, curves=sum(f.stat().st_size for f in (path/'tensorboard').glob('*')))
+            row |= dict(clock=time.process_time(), rss=int(Path('/proc/self/statm').read_text().split()[1])*PAGE,
+                        files=len(os.listdir('/proc/self/fd')),
+                        log=(path/'log.jsonl').stat().st_size if (path/'log.jsonl').exists() else 0,
+                        curves=sum(f.stat().st_size for f in (path/'tensorboard').glob('*')))
         out.write(json.dumps(row) + '\n')
         return result
     GANTrainer.cycle = measured
@@ -55,7 +60,8 @@ def measure(kind, folder, steps, every=10):
     more = dict(arch='pre-none-nearest-sc,post-batch-deconv-s0') if kind == 'training' else {}
     path = make_run(folder/'run', preset, **more)
     command = 'autogan_train' if kind == 'training' else 'autogan_search'
-    running = Running([command, '--resume', path, '-q', '--no-report', '--device', 'cpu'], folder/'process', before=partial(sample, str(folder/'samples'), path, every))
+    running = Running([command, '--resume', path, '-q', '--no-report', '--device', 'cpu'], folder/'process',
+                      before=partial(sample, str(folder/'samples'), path, every))
     code = running.wait(7200)
     assert code == 0, running.err
     rows = [json.loads(line) for line in (folder/'samples').read_text().splitlines()]
@@ -73,12 +79,15 @@ def summary(rows):
     start, end = np.median(seconds[tenth:2*tenth]), np.median(seconds[-tenth:])
     clock = [(b['clock'] - a['clock'])/(b['cycle'] - a['cycle']) for a, b in zip(last, last[1:])]
     part = max(1, len(clock)//10)
-    return dict(steps=len(rows), mb_per_1000_steps=round(slope(settled, 'rss', 2**20), 3), mb_at_the_end=round(sampled[-1]['rss']/2**20), mb_after_warm_up=round(settled[0]['rss']/2**20),
+    return dict(steps=len(rows), mb_per_1000_steps=round(slope(settled, 'rss', 2**20), 3),
+                mb_at_the_end=round(sampled[-1]['rss']/2**20), mb_after_warm_up=round(settled[0]['rss']/2**20),
                 mb_by_stage={str(size): [round(r[0]/2**20), round(r[-1]/2**20)] for size, r in _stages(sampled).items()},
                 open_files_after_warm_up=settled[0]['files'], open_files_at_the_end=sampled[-1]['files'],
                 step_ms_at_the_start=round(1000*start, 2), step_ms_at_the_end=round(1000*end, 2), step_ratio=round(end/start, 3),
-                step_with_all_ms_at_the_start=round(1000*np.median(clock[part:2*part] or clock), 2), step_with_all_ms_at_the_end=round(1000*np.median(clock[-part:]), 2),
-                log_kb_per_1000_steps=round(slope(settled, 'log', 1024), 1), curves_kb_per_1000_steps=round(slope(settled, 'curves', 1024), 1))
+                step_with_all_ms_at_the_start=round(1000*np.median(clock[part:2*part] or clock), 2),
+                step_with_all_ms_at_the_end=round(1000*np.median(clock[-part:]), 2),
+                log_kb_per_1000_steps=round(slope(settled, 'log', 1024), 1),
+                curves_kb_per_1000_steps=round(slope(settled, 'curves', 1024), 1))
 
 
 def _stages(rows):

@@ -21,14 +21,17 @@ from tqdm import tqdm
 import autogan_nb.files as files
 import autogan_nb.practice.runs as runs
 from autogan_nb import cli
+from autogan_nb.practice import trainings
 from autogan_nb.practice.jobs import new_run
 from autogan_nb.practice.presets import Preset
 from autogan_nb.practice.runs import RunFolder
 from autogan_nb.data.images import digits
-from autogan_nb.search.derive import FinalTraining, TrainConfig
+from autogan_nb.gan.training import GANConfig, GANTrainer, TrainConfig
+from autogan_nb.search.derive import FinalTraining
 from autogan_nb.metrics.evaluator import Evaluator
-from autogan_nb.search.search import Search, SearchConfig
-from autogan_nb.gan.training import GANConfig, GANTrainer
+from autogan_nb.search.dynamic_reset import SharedGAN
+from autogan_nb.search.mlas import SearchConfig
+from autogan_nb.search.search import Search
 
 GAN = GANConfig(g_width=8, d_width=8, latent_dim=16, d_batch=16, g_batch=16, n_critic=2, g_lr=1e-3, d_lr=1e-3, ema_decay=.9)
 # Eight cycles in an iteration; a window of 12 is full (and flat, whatever the losses) in the 2nd and the 5th: a reset in each stage.
@@ -187,10 +190,11 @@ def limit_files(size):
 
 
 PHASES = {
-    'preparation': (cli, 'prepare'), 'iteration': (Search, 'iterate'), 'training from scratch': (cli, 'train_group'),
-    'shared GAN': (Search, 'train_shared'), 'controller': (Search, 'train_controller'), 'growth': (Search, 'grow'), 'reset': (Search, 'reset'), 'ranking': (Search, 'rank'),
-    'derivation': (cli, 'plot_search'), 'steps': (FinalTraining, 'advance'), 'evaluation': (cli, '_measured'), 'last measurement': (cli, '_keep'),
-    'checkpoint': (RunFolder, 'save_checkpoint'), 'end': (cli, 'finish'), 'cycle': (GANTrainer, 'cycle'), 'reward': (Evaluator, 'reward'),
+    'preparation': (cli, 'prepare'), 'iteration': (Search, '_iterate'), 'training from scratch': (trainings, 'train_group'),
+    'shared GAN': (SharedGAN, 'train'), 'controller': (Search, '_learn'), 'growth': (Search, '_grow'), 'reset': (Search, '_reset'),
+    'ranking': (Search, 'rank'), 'derivation': (trainings, 'plot_search'), 'steps': (FinalTraining, 'advance'),
+    'evaluation': (trainings, '_measured'), 'last measurement': (trainings, '_save_trained'), 'checkpoint': (RunFolder, 'save_checkpoint'),
+    'end': (trainings, 'finish'), 'cycle': (GANTrainer, 'cycle'), 'reward': (Evaluator, 'reward'),
     'write': (files, 'write_atomic'), 'replace': (os, 'replace'), 'fsync': (os, 'fsync')}
 
 
@@ -211,7 +215,7 @@ def watch(journal, kill, sign, slow):
     def entered(phase, this):
         if phase == 'reward' and 'ranking' in doing: phase = 'reward in ranking'
         counts[phase] += 1
-        if isinstance(this, Search): place.update(iteration=this.iteration, size=this.size)
+        if isinstance(this, Search): place.update(iteration=this.iteration, size=this.task.size)
         if isinstance(this, FinalTraining): place.pop('iteration', None), place.pop('size', None)
         if isinstance(this, GANTrainer): place.update(step=this.steps)
         if phase not in ('cycle', 'reward', 'reward in ranking', 'replace', 'fsync', 'write'): doing.append(phase)
@@ -270,10 +274,11 @@ def checkpoint(file): return torch.load(file, map_location='cpu', weights_only=T
 def moment(box):
     "What a checkpoint's place in the job is: a name for it."
     state = box['state']
-    search, trainings = state.get('search') or {}, state.get('trainings') or {}
-    steps = {name: training['trainer']['steps'] for name, training in trainings.items()}
-    now = search.get('now') or {}
-    return json.dumps([box['log_length'], search.get('iteration'), bool(now.get('archs')), len(now.get('rows', ())), (search.get('trainer') or {}).get('steps'), 'finalists' in state, steps, sorted(state.get('scores', {}))])
+    search = (state.get('search') or {}).get('loop', {})
+    task, now, trained = search.get('task') or {}, search.get('now') or {}, state.get('trainings') or {}
+    steps = {name: training['loop']['trainer']['steps'] for name, training in trained.items()}
+    return json.dumps([box['log_length'], search.get('iteration'), bool(task.get('archs')), len(now.get('rows', ())),
+                       (task.get('trainer') or {}).get('steps'), 'finalists' in state, steps, sorted(state.get('scores', {}))])
 
 
 class Snapshots(dict):

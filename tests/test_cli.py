@@ -1,9 +1,12 @@
 "The commands as a user runs them: in processes of their own, with mistakes, and killed in the middle."
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +14,19 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from autogan_nb import cli
+from autogan_nb.cli import find_arch
 from autogan_nb.data.images import digits
+from autogan_nb.practice.presets import PRESETS, Preset, command_line, settings_from
+from autogan_nb.settings import TEXTS, help_text, read_options, settings_of, to_text
 
 BIN = Path(sys.executable).parent
 TINY = '--size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 3 --top_k 2 --reward_images 50 --steps 60 --finalists 1 --eval_images 200 --device cpu --no-report'.split()
 
 
-def run(cwd, command, *args):
+def run(cwd, command, *args, **env):
     "Exit code, standard output, standard error."
-    done = subprocess.run([BIN/command, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([BIN/command, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300, env=os.environ | env)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -102,10 +109,11 @@ def test_what_was_found_is_trained_again_with_evaluations(finished, tmp_path):
     evals = [r for r in records if r['kind'] == 'eval']
     assert [r['step'] for r in evals] == [2, 4, 6]
     best = min(evals, key=lambda r: r['fid'])
+    assert [r for r in evals if r['best']][-1] == best
     with safe_open(tmp_path/'again/generator.safetensors', 'pt') as file: facts = json.loads(file.metadata()['autogan_nb'])
     assert facts['notes']['steps'] == best['step'] and facts['notes']['ema']
-    kept = [row['arch'] for row in json.loads((path/'architectures.json').read_text()) if row['kept']]
-    assert [facts['arch']] == kept
+    selected = [row['arch'] for row in json.loads((path/'architectures.json').read_text()) if row['selected']]
+    assert [facts['arch']] == selected
 
 
 def test_images_are_measured_like_the_generator_that_drew_them(finished, tmp_path):
@@ -127,8 +135,8 @@ def test_streamed_is_the_same_search(finished, tmp_path):
     assert json.loads((tmp_path/'run/config.json').read_text())['config']['preset']['stream'] is True
 
 
-def test_random_policy_learns_nothing(tmp_path):
-    code, _, err = run(tmp_path, 'autogan_search', *TINY, '--policy', 'random', '--top-k=1', '--out', 'run')       # options spelt with dashes
+def test_random_strategy_learns_nothing(tmp_path):
+    code, _, err = run(tmp_path, 'autogan_search', *TINY, '--strategy', 'random', '--top-k=1', '--out', 'run')       # options spelt with dashes
     assert code == 0, err
     entropies = [json.loads(line)['entropy'] for line in (tmp_path/'run/log.jsonl').read_text().splitlines() if '"search"' in line]
     assert np.allclose(entropies, np.log([36, 72]))
@@ -174,7 +182,7 @@ MISTAKES = [
     ('autogan_train --arch 1,0,1', 'got 3'),
     ('autogan_train --arch 1,0,1,7', '7'),
     ('autogan_train --loss hing', "'hing'"),
-    ('autogan_search --policy ppo', "'ppo'"),
+    ('autogan_search --strategy ppo', "'ppo'"),
     ('autogan_search --recipe weak', "'weak'"),
     ('autogan_search --top-k 5 --candidates 2', 'K = 5'),
     ('autogan_train nowhere', 'nowhere'),
@@ -190,6 +198,25 @@ MISTAKES = [
     ('autogan_eval digits --metrics psnr', "'psnr'"),
     ('autogan_eval digits --images 5', '5 images'),
     ('autogan_eval digits --data broken/text.png', 'text.png'),
+    ('autogan_search --set search.controler_lr=1e-3', "unknown setting 'search.controler_lr': did you mean 'search.controller_lr'?"),
+    ('autogan_search --set controller_lr=1e-3', "unknown setting 'controller_lr': did you mean 'search.controller_lr'?"),
+    ('autogan_search --set search.controller_lr=fast', "search.controller_lr is 'fast', expected a number"),
+    ('autogan_search --set stream=perhaps', "stream is 'perhaps', expected true or false"),
+    ('autogan_search --set train.steps', 'expected NAME=VALUE'),
+    ('autogan_search --set search.grow_after=8,4', '(8, 4)'),
+    ('autogan_search --steps many', "--steps is 'many', expected a whole number"),
+    ('autogan_search --epochs nan', "--epochs is 'nan', expected a number"),
+    ('autogan_search --itertions 3', "unknown option '--itertions': did you mean '--iterations'?"),
+    ('autogan_search --controller-lr 3', "unknown option '--controller-lr': did you mean '--set search.controller_lr=VALUE'?"),
+    ('autogan_search --steps', '--steps: expected one argument'),
+    ('autogan_search digits twice', "unexpected word 'twice'"),
+    ('autogan_search --config nowhere.json', 'nowhere.json'),
+    ('autogan_search --config broken/text.png', 'text.png cannot be read as JSON'),
+    ('autogan_train A --set size=16', 'the size follows from the architecture'),
+    ('autogan_train A --iterations 5', "unknown option '--iterations': did you mean '--set search.iterations=VALUE'?"),
+    ('autogan_eval', 'SOURCE is missing'),
+    ('autogan_export digits', 'OUT is missing'),
+    ('autogan_sample --size 3', "unknown option '--size'"),
 ]
 
 
@@ -214,7 +241,127 @@ def test_a_run_is_not_overwritten(finished):
     assert {p: p.stat().st_mtime_ns for p in path.rglob('*')} == before
 
 
-@pytest.mark.parametrize('command', ['autogan_search', 'autogan_train', 'autogan_eval', 'autogan_sample', 'autogan_export', 'autogan_report', 'autogan_bench'])
+COMMANDS = ['autogan_search', 'autogan_train', 'autogan_eval', 'autogan_sample', 'autogan_export', 'autogan_report', 'autogan_bench']
+
+
+@pytest.mark.parametrize('command', COMMANDS)
 def test_help(command, tmp_path):
-    code, out, _ = run(tmp_path, command, '--help')
-    assert code == 0 and f'usage: {command}' in out and ('--arch' in out or command in ('autogan_search', 'autogan_report', 'autogan_bench'))
+    code, out, err = run(tmp_path, command, '--help')
+    assert (code, err) == (0, '') and f'usage: {command}' in out and ('--arch' in out or command in ('autogan_search', 'autogan_report', 'autogan_bench'))
+
+
+# Options are made from the fields of the dataclasses. These need no process of their own.
+
+def words_to_settings(line):
+    command, *words = shlex.split(line)
+    options = read_options(getattr(cli, command), words)
+    return options, settings_from(options, find_arch(options.arch).size if command == 'autogan_train' else None)
+
+
+def test_help_has_groups_and_the_defaults_of_the_preset():
+    text = help_text(cli.autogan_search, ['--help'])
+    heads = [line[:-1] for line in text.splitlines() if line and line[0] != ' ' and line.endswith(':')]
+    assert heads == ['data', 'search', 'training', 'measuring', 'running']
+    def shown(text, option): return ' '.join(text[text.index(f'  {option} '):].split('\n\n')[0].split('\n  -')[0].split())
+    for option, default in dict(steps=1400, iterations=12, grow_after='4,8', seed=0, eval_images=5000, precision='float32', extractor='digits').items():
+        assert shown(text, '--' + option.replace('_', '-')).endswith(f'(default: {default})'), option
+    paper = help_text(cli.autogan_search, ['paper-cifar10', '--recipe', 'strong', '--help'])
+    assert '(default: 25,55)' in shown(paper, '--grow-after') and '(default: 195500)' in shown(paper, '--steps')
+    assert 'search.controller_lr' not in text.replace('--set', '').replace('such as search.controller_lr=1e-3', '')
+    assert not {'--size', '--iterations', '--finalists'} & set(help_text(cli.autogan_train, []).split())
+
+
+@pytest.mark.parametrize('preset', PRESETS)
+def test_help_all_has_every_field_with_its_default(preset):
+    text, preset_, known = help_text(cli.autogan_search, [preset, '--help-all']), PRESETS[preset], settings_of(PRESETS[preset])
+    lines = {line.split('=')[0].strip(): line for line in text.split('every setting')[1].splitlines()[1:]}
+    parts = [(name + '.', getattr(preset_, name)) for name in ('search', 'search_gan', 'final_gan', 'train', 'engine')]
+    names = {head + f.name for head, part in [('', preset_), *parts] for f in fields(part)} - {head[:-1] for head, _ in parts}
+    assert lines.keys() == known.keys() == names
+    for name, line in lines.items(): assert f'{name}={to_text(known[name].default)} ' in line and line.rstrip().endswith(known[name].help)
+
+
+def test_every_setting_can_be_set():
+    other = {int: lambda v: v + 1, float: lambda v: v / 2, bool: lambda v: not v, tuple: lambda v: (30, 60)}
+    names = dict(data='stl10', root='/', broken='refuse', extractor='digits') | {'search.strategy': 'random', 'search.reset_statistic': 'variance',
+                 'search_gan.loss': 'wasserstein', 'final_gan.loss': 'wasserstein', 'engine.precision': 'bf16', 'engine.execution': 'compile'}
+    for name, setting in settings_of(Preset()).items():
+        if name in ('size', 'search_gan.bottom', 'final_gan.bottom', 'channels') or setting.kind == TEXTS: continue          # other settings hang on them
+        value = names[name] if setting.kind is str else other[setting.kind](setting.default)
+        if name == 'train.finalists': value = 3
+        line = f'autogan_search paper-cifar10 --set {name}={to_text(value)}'
+        changed = {n for n, s in settings_of(words_to_settings(line)[1]).items() if s.default != settings_of(Preset())[n].default}
+        assert changed == {name, *(['search.grow_after'] if name == 'search.iterations' else [])}, line
+        assert settings_of(words_to_settings(line)[1])[name].default == value
+
+
+LINES = ['autogan_search', 'autogan_search paper-cifar10 --seed 3 --device cpu', 'autogan_search --size 16 --grow-after 3', 'autogan_search --iterations 12 --set search.grow_after=2,5',
+         'autogan_search --stream --workers 4 --set stream=false', 'autogan_search --loss wasserstein --set search_gan.loss=hinge', 'autogan_search --bottom 8 --size 64',
+         'autogan_search --recipe strong --set engine.precision=bf16 --set search_gan.d_batch=16 --set final_gan.beta1=.5', 'autogan_search --config few.json --top-k 2 --eval-every 0',
+         'autogan_train B --steps 10 --loss hinge', 'autogan_train --bottom 6', 'autogan_train A --preset paper-cifar10 --config few.json --set search.hidden=10',
+         'autogan_train pre-none-nearest-sc --config few.json']
+
+
+@pytest.mark.parametrize('line', LINES)
+def test_the_recorded_command_makes_the_same_settings(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('few.json').write_text(json.dumps(dict(search=dict(iterations=6, controller_lr=.01), train=dict(eval_every=5, finalists=1), search_gan=dict(d_lr=1e-4))))
+    options, settings = words_to_settings(line)
+    recorded = command_line(line.split()[0], options, settings)
+    Path('few.json').unlink()
+    again, same = words_to_settings(recorded)
+    assert same == settings and '--config' not in recorded
+    assert (again.seed, again.device, getattr(again, 'arch', None)) == (options.seed, options.device, getattr(options, 'arch', None))
+
+
+def test_order_of_precedence(tmp_path):
+    file = tmp_path/'few.json'
+    file.write_text(json.dumps(dict(train=dict(steps=300, splits=5))))
+    steps = [words_to_settings(f'autogan_search {words}')[1].train.steps for words in
+             ('', '--recipe paper', f'--recipe paper --config {file}', f'--steps 200 --recipe paper --config {file}', f'--set train.steps=100 --steps 200 --recipe paper --config {file}')]
+    assert steps == [1400, 50_000, 300, 200, 100]
+
+
+def test_config_files(finished, tmp_path):
+    path, _, _ = finished
+    few = dict(size=16, search=dict(iterations=2, controller_lr=.001), engine=dict(precision='tf32'))
+    (tmp_path/'few.json').write_text(json.dumps(few))
+    (tmp_path/'few.toml').write_text('size = 16\nengine.precision = "tf32"\n[search]\niterations = 2\ncontroller_lr = 1e-3\n')
+    json_, toml = (words_to_settings(f'autogan_search --config {tmp_path}/few.{form}')[1] for form in ('json', 'toml')) if sys.version_info >= (3, 11) else 2*[words_to_settings(f'autogan_search --config {tmp_path}/few.json')[1]]
+    assert json_ == toml and (json_.size, json_.search.iterations, json_.search.controller_lr, json_.search.grow_after, json_.engine.precision) == (16, 2, .001, (1,), 'tf32')
+    whole = words_to_settings(f'autogan_search --config {path}/config.json')[1]
+    assert json.loads(json.dumps(asdict(whole))) == json.loads((path/'config.json').read_text())['config']['preset']
+    (tmp_path/'preset.json').write_text(json.dumps(asdict(whole)))
+    assert words_to_settings(f'autogan_search --config {tmp_path}/preset.json')[1] == whole
+    for content, said in ((dict(search=dict(controler_lr=1)), "did you mean 'search.controller_lr'?"), (dict(train=dict(steps='many')), "train.steps is 'many', expected a whole number"),
+                          (dict(train=dict(steps=1.5)), 'train.steps is 1.5'), (dict(search=3), 'search is 3, expected settings by name'), ([1], 'expected settings by name')):
+        (tmp_path/'few.json').write_text(json.dumps(content))
+        code, out, err = run(tmp_path, 'autogan_search', '--config', 'few.json', '--out', 'run')
+        assert (code, out, len(err.splitlines())) == (2, '', 1) and said in err and not (tmp_path/'run').exists(), err
+
+
+def test_a_file_and_single_settings_make_the_same_run(finished, tmp_path):
+    path, _, _ = finished
+    code, _, err = run(tmp_path, 'autogan_search', '--config', path/'config.json', '--set', 'train.steps=60', '--device', 'cpu', '--out', 'run', '--no-report', '-q')
+    assert code == 0, err
+    assert (tmp_path/'run/log.jsonl').read_bytes() == (path/'log.jsonl').read_bytes()
+    first, second = (json.loads((folder/'config.json').read_text())['config'] for folder in (path, tmp_path/'run'))
+    assert first == second and '--epochs 0.3' in second['command']
+
+
+@pytest.mark.parametrize('missing', ['papermill', 'ipykernel'])
+def test_without_the_packages_of_the_report(missing, finished, tmp_path):
+    path, out, _ = finished
+    (tmp_path/'blocked'/missing).mkdir(parents=True)
+    (tmp_path/'blocked'/missing/'__init__.py').write_text(f'raise ModuleNotFoundError("No module named {missing!r}", name={missing!r})')
+    code, again, err = run(path.parent, 'autogan_search', '--resume', path, '-q', '--device', 'cpu', PYTHONPATH=str(tmp_path/'blocked'))
+    assert (code, again) == (0, out)
+    assert err == f'autogan_search: warning: no report was written, the page needs {missing}: pip install {missing}, then autogan_report {path}\n'
+    code, again, err = run(path.parent, 'autogan_report', path, PYTHONPATH=str(tmp_path/'blocked'))
+    assert (code, again, err) == (2, '', f'autogan_report: the page needs {missing}: pip install {missing}\n')
+
+
+def test_heavy_parts_are_imported_where_they_are_used():
+    parts = ['papermill', 'nbconvert', 'ipykernel', 'autogan_nb.practice.report', 'autogan_nb.practice.sharing', 'autogan_nb.bench.bench', 'mlxtend', 'torch_fidelity', 'tensorboard']
+    done = subprocess.run([sys.executable, '-c', f'import sys, autogan_nb.cli; print([name for name in {parts} if name in sys.modules])'], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == '[]'

@@ -79,7 +79,8 @@ def test_both_checkpoints_broken(half, tmp_path):
 
 
 def test_every_bit_counts(half, long):
-    whole, data, rng, noticed = [checkpoint(half/name) for name in ('checkpoint.pt', 'checkpoint.prev.pt')], (half/'checkpoint.pt').read_bytes(), random.Random(0), 0
+    whole = [checkpoint(half/name) for name in ('checkpoint.pt', 'checkpoint.prev.pt')]
+    data, rng, noticed = (half/'checkpoint.pt').read_bytes(), random.Random(0), 0
     for _ in range(300 if long else 15):
         at = rng.randrange(len(data))
         (half/'checkpoint.pt').write_bytes(data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1:])
@@ -87,7 +88,7 @@ def test_every_bit_counts(half, long):
             warnings.warn('so that there is one')
             state = RunFolder.open(half).load_checkpoint(resume=False)
         seen = len(caught) > 1
-        assert differences(state, whole[seen]['state'])[2] == [], at          # noticed: the one before; not noticed: the bit does not matter
+        assert differences(state, whole[seen]['state'])[2] == [], at      # noticed: the one before; not noticed: the bit does not matter
         noticed += seen
     assert noticed > 10
 
@@ -140,7 +141,8 @@ def test_a_folder_that_may_not_be_written(half, whole, disk, tmp_path):
     disk('remount,ro')
     before = {f: f.read_bytes() for f in path.rglob('*') if f.is_file()}
     one_sentence(*run(go_on(path), tmp_path/'process'), 'run', 'ead-only|not be written|ermission')
-    one_sentence(*run(f'autogan_search --data {whole.data} --size 16 --channels 1 --out {place/"new"} -q'.split(), tmp_path/'process'), 'new', 'ead-only|not be written|ermission')
+    words = f'autogan_search --data {whole.data} --size 16 --channels 1 --out {place/"new"} -q'.split()
+    one_sentence(*run(words, tmp_path/'process'), 'new', 'ead-only|not be written|ermission')
     assert {f: f.read_bytes() for f in path.rglob('*') if f.is_file()} == before
     disk('remount,rw')
     ends_like(path, whole, tmp_path)
@@ -213,7 +215,8 @@ def assert_one_fault(path, **where):
     assert {name: record.get(name) for name in where} == where, record            # the step in which it happened, none later
 
 
-@pytest.mark.parametrize('what, at, where', [('loss of the generator', 13, dict(iteration=2, step=0)), ('loss of the discriminator', 22, dict(iteration=1, step=2)),
+@pytest.mark.parametrize('what, at, where', [('loss of the generator', 13, dict(iteration=2, step=0)),
+                                             ('loss of the discriminator', 22, dict(iteration=1, step=2)),
                                              ('gradient', 10, dict(iteration=1, step=1)), ('reward', 7, {})])
 def test_a_number_that_is_none_costs_a_search_a_few_steps(what, at, where, whole, tmp_path):
     path = make_run(tmp_path/'run', tiny(whole.data))

@@ -36,6 +36,7 @@ from PIL import Image
 
 from autogan_nb.cli import find_arch
 from autogan_nb.practice.presets import OPTIONS, PRESETS, configure, preset_from
+from autogan_nb.settings import settings_of
 from autogan_nb.files import load_weights, save_weights
 from autogan_nb.practice.runs import RunFolder
 from autogan_nb.data.datasets import array_file, cifar10
@@ -271,7 +272,7 @@ def architecture_readers():
     anything = st.recursive(JUNK, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=6), inner, max_size=4)), max_leaves=12).map(json.dumps)
     yield Reader('architecture as JSON', st.one_of(as_json(trees), as_json(trees), anything, st.text(), changed_text([json.dumps(t) for t in trees]), st.sampled_from(DEEP)), Architecture.from_json, good_arch)
 
-    rows = [[dict(name='searched 1', arch=str(a), kept=k == 0) for k, a in enumerate(NAMED.values())]]
+    rows = [[dict(name='searched 1', arch=str(a), selected=k == 0) for k, a in enumerate(NAMED.values())]]
     def kept(content): return find_arch(str(path.parent)) if (path := (HERE / 'kept' / 'architectures.json')).write_bytes(content) is not None else None
     (HERE / 'kept').mkdir()
     yield Reader('architectures.json of a run', st.one_of(as_json(rows).map(str.encode), changed_bytes([json.dumps(rows[0]).encode()]), st.sampled_from(DEEP).map(lambda t: t.encode(errors='replace'))), kept, good_arch)
@@ -280,7 +281,7 @@ def architecture_readers():
 def typed(value, like):
     "Is a setting of the kind of its default?"
     if is_dataclass(like): return type(value) is type(like) and all(typed(getattr(value, f.name), getattr(like, f.name)) for f in fields(like))
-    if isinstance(like, tuple): return isinstance(value, tuple) and all(type(v) is int for v in value)
+    if isinstance(like, tuple): return isinstance(value, tuple) and all(type(v) is (int if like else str) for v in value)
     if isinstance(like, float): return type(value) in (int, float) and math.isfinite(value)
     return type(value) is type(like) or like is None and isinstance(value, str)
 
@@ -300,8 +301,7 @@ def config_readers():
     yield Reader('settings of a run', changed_tree(trees), preset_from, good_preset)
 
     kinds = {name: {int: st.integers(-2, 100), str: st.sampled_from(['hinge', 'x', 'digits', 'skip', 'reinforce', 'random', 'eager', 'bf16', '../../x']), float: st.floats(), bool: st.booleans(),
-                    tuple: st.lists(st.integers(-1, 100), max_size=4).map(tuple)}[type(getattr(PRESETS['digits'] if not parts else getattr(PRESETS['digits'], parts[0]), name)) if name != 'root' else str]
-             for name, parts in OPTIONS.items()}
+                    tuple: st.lists(st.integers(-1, 100), max_size=4).map(tuple)}[settings_of(PRESETS['digits'])[option.of[0]].kind] for name, option in OPTIONS.items()}
     options = st.fixed_dictionaries(dict(preset=st.sampled_from([*PRESETS, 'x', ''])), optional=kinds | dict(recipe=st.sampled_from(['paper', 'strong', 'digits', 'x'])))
     few = st.tuples(st.sampled_from([*PRESETS]), st.dictionaries(st.sampled_from(list(kinds)), st.none(), max_size=3)).flatmap(lambda t: st.fixed_dictionaries({name: kinds[name] for name in t[1]}).map(lambda d: dict(preset=t[0]) | d))
     yield Reader('options of a command', st.one_of(options, few, few), lambda given: configure(**given), good_preset)
@@ -557,7 +557,7 @@ def test_no_name_leads_out_of_a_folder(name, tmp_path, monkeypatch):
     monkeypatch.setenv('AUTOGAN_CACHE', str(tmp_path / 'cache'))
     for read in (Architecture.parse, Architecture.from_json, lambda name: Architecture.parse(dict(cells=[dict(conv=name, norm='none', up='nearest', shortcut=True)]))):
         with pytest.raises(ValueError): read(name)
-    for options in (dict(preset=name), dict(preset='digits', recipe=name), dict(preset='digits', policy=name), dict(preset='digits', loss=name)):
+    for options in (dict(preset=name), dict(preset='digits', recipe=name), dict(preset='digits', strategy=name), dict(preset='digits', loss=name)):
         with pytest.raises(ValueError): configure(**options)
     data = ImageData(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), name=name)
     stats = _stats_file(SimpleNamespace(fingerprint='0' * 16), data, 8)

@@ -14,7 +14,8 @@ import pytest
 
 from survival import (GAN, SEARCH, Running, checkpoint, compare, differences, in_child, kill_here, make_run, run, run_function, snapshots, tiny, write_results)
 from autogan_nb.practice.runs import RunFolder
-from autogan_nb.search.search import Search
+from autogan_nb.search.dynamic_reset import SharedGAN
+from autogan_nb.search.search import make_search
 from autogan_nb.data.streaming import open_data
 
 GO_ON = 'autogan_search --resume {} -q --no-report --device cpu'
@@ -193,14 +194,17 @@ def test_stopped_before_it_has_begun(sign, whole, tmp_path):
 
 def test_a_stop_in_the_middle_of_a_ranking_changes_nothing(whole, monkeypatch):
     "Ranked candidates have better rewards here than any that the controller was taught with; the controller's best must not be one of them."
-    config, data, stops = replace(SEARCH, iterations=2, grow_after=(1,), epochs=.2), open_data(whole.data, size=16, channels=1), []
+    config, data, stops, made = replace(SEARCH, iterations=2, grow_after=(1,), epochs=.2), open_data(whole.data, size=16, channels=1), [], []
     class Stop(BaseException): pass
     def reward(self, arch):
-        ranking = len(self.now.rows) == self.config.controller_steps
+        search = next(search for search in made if search.task is self)
+        ranking = len(search.now.rows) == config.controller_steps
         if ranking and stops and stops.pop() == 'stop': raise Stop
         return 2. if ranking else 1.
-    monkeypatch.setattr(Search, 'reward', reward)
-    def new(): return Search(data, None, config, GAN, 0)
+    monkeypatch.setattr(SharedGAN, 'reward', reward)
+    def new():
+        made.append(make_search(data, None, config, GAN, 0))
+        return made[-1]
     alone, stopped = new(), new()
     expected = alone.step()
     stops[:] = ['stop', 'not yet', 'not yet']

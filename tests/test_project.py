@@ -205,8 +205,9 @@ def test_the_first_cell_is_title_and_subtitle_alone(name):  # nbdev leaves whate
 
 @pytest.mark.parametrize('name', NOTEBOOKS)
 def test_a_notebook_is_small_and_saved_with_good_outputs(name):
-    outputs = [o.output_type for c in cells(name) for o in c.outputs]
-    assert outputs and 'error' not in outputs
+    outputs = [o for c in cells(name) for o in c.outputs]
+    assert outputs and 'error' not in [o.output_type for o in outputs]
+    assert [o.text for o in outputs if o.get('name') == 'stderr' and 'Warning: ' in o.text] == []
     assert NOTEBOOKS[name].stat().st_size < MOST_KB * 1024
 
 

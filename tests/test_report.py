@@ -15,8 +15,8 @@ from survival import Running, checkpoint, make_run, run, tiny
 from autogan_nb.practice.figures import save_animation
 from autogan_nb.practice.report import Report, write_report
 
-HEADINGS = ['Images, from the first to the last', 'Architectures', 'Scores', 'The search', 'What the controller came to prefer', 'The training from scratch',
-            'A walk through the latent space', 'Are they copies?', 'Again']
+HEADINGS = ['Images, from the first to the last', 'Architectures', 'Scores', 'The search', 'What the controller came to prefer',
+            'The training from scratch', 'A walk through the latent space', 'Are they copies?', 'Again']
 
 
 def read(page):
@@ -54,7 +54,8 @@ def test_a_finished_run(whole, tmp_path):
 
 
 def test_the_search_ends_with_it_and_says_how_to_do_it_again(whole, tmp_path):
-    words = f'autogan_search --data {whole.data} --size 8 --channels 1 --iterations 1 --epochs .1 --controller-steps 1 --candidates 2 --top-k 1 --finalists 1 --reward-images 20 --steps 2 --eval-images 100 --device cpu'
+    words = (f'autogan_search --data {whole.data} --size 8 --channels 1 --iterations 1 --epochs .1 --controller-steps 1 --candidates 2 '
+             '--top-k 1 --finalists 1 --reward-images 20 --steps 2 --eval-images 100 --device cpu')
     code, out, err = run([*words.split(), '--out', tmp_path/'run', '-q'], tmp_path/'process')
     assert (code, err) == (0, '') and out.splitlines()[-1].startswith(f'{tmp_path}/run/report.html')
     said = re.search('<pre>(autogan_search.*?)</pre>', read(tmp_path/'run/report.html'))[1]
@@ -64,8 +65,9 @@ def test_the_search_ends_with_it_and_says_how_to_do_it_again(whole, tmp_path):
 
 
 @pytest.mark.parametrize('kill, said', [
-    (('preparation', 1, 0), 'no iteration has ended yet'), (('cycle', 20, 0), 'with the shared weights of the search'), (('growth', 1, 0), 'iteration 2 of 6'),
-    (('steps', 9, 0), 'in training, after step'), (('end', 1, 0), 'at step 20 of 20, 2 of 2 measured')])
+    (('preparation', 1, 0), 'no iteration has ended yet'), (('cycle', 20, 0), 'with the shared weights of the search'),
+    (('growth', 1, 0), 'iteration 2 of 6'), (('steps', 9, 0), 'in training, after step'),
+    (('end', 1, 0), 'at step 20 of 20, 2 of 2 measured')])
 def test_killed_runs(whole, tmp_path, kill, said):
     path = killed(whole, tmp_path, *kill)
     before = state_of(path)
@@ -111,7 +113,8 @@ def test_broken_files_cost_their_place_and_no_more(whole, tmp_path):
 
 def test_a_stranger_s_folder_runs_nothing(whole, tmp_path):
     path, marker = shutil.copytree(whole.path, tmp_path/'run'), tmp_path/'it ran'
-    for name in ('fastcore', 'random', 'ipykernel_launcher', 'sitecustomize', 'torch'): (path/f'{name}.py').write_text(f'open({str(marker)!r}, "w")')
+    for name in ('fastcore', 'random', 'ipykernel_launcher', 'sitecustomize', 'torch'):
+        (path/f'{name}.py').write_text(f'open({str(marker)!r}, "w")')
     code, out, err = run(['autogan_report', path, '-q'], tmp_path/'process')
     assert (code, err) == (0, '')
     read(path/'report.html')
@@ -122,7 +125,8 @@ def test_the_page_of_a_training(whole, tmp_path):
     path = make_run(tmp_path/'run', tiny(whole.data), arch='pre-none-nearest-sc,post-batch-deconv-s0')
     assert run(f'autogan_train --resume {path} -q --no-report --device cpu'.split(), tmp_path/'process')[0] == 0
     text = read(write_report(path))
-    assert '<h1>run: a training on' in text and 'there was no search' in text and 'There was no controller.' in text and 'reward with shared weights' not in text
+    assert '<h1>run: a training on' in text and 'there was no search' in text and 'There was no controller.' in text
+    assert 'reward with shared weights' not in text
 
 
 def test_a_long_search_in_colour_stays_within_a_page_s_budget():
@@ -179,7 +183,8 @@ def test_mistakes_get_one_sentence(whole, tmp_path):
     (tmp_path/'other/config.json').write_text(json.dumps(config | dict(config={})))
     (tmp_path/'mine.ipynb').write_text('my notebook')
     for words, named in (('nowhere', 'nowhere'), (tmp_path/'empty', 'empty'), (tmp_path/'other', 'has no preset'),
-                         (f'{whole.path} --out {tmp_path}/page.pdf', 'page.pdf'), (f'{whole.path} --out {tmp_path}/mine.html', 'mine.ipynb')):
+                         (f'{whole.path} --out {tmp_path}/page.pdf', 'page.pdf'),
+                         (f'{whole.path} --out {tmp_path}/mine.html', 'mine.ipynb')):
         code, out, err = run(['autogan_report', *str(words).split()], tmp_path/'process')
         assert code == 2 and not out and len(err.splitlines()) == 1 and named in err and err.startswith('autogan_report: '), err
     assert (tmp_path/'mine.ipynb').read_text() == 'my notebook'
@@ -188,7 +193,8 @@ def test_mistakes_get_one_sentence(whole, tmp_path):
 def test_a_page_elsewhere_has_a_notebook_that_runs_there(whole, tmp_path):
     page = write_report(whole.path, tmp_path/'pages/one.html')
     assert '>finished<' in read(page)
-    source = next(cell.source for cell in nbformat.read(page.with_suffix('.ipynb'), 4).cells if 'injected-parameters' in cell.metadata.get('tags', []))
+    made = nbformat.read(page.with_suffix('.ipynb'), 4).cells
+    source = next(cell.source for cell in made if 'injected-parameters' in cell.metadata.get('tags', []))
     assert (page.parent/re.search('run = "(.*)"', source)[1]).resolve() == whole.path.resolve()
 
 

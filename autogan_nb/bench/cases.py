@@ -14,8 +14,8 @@ from functools import partial
 from typing import NamedTuple
 from fastcore.basics import patch
 from .counts import Ledger, stopwatch
-from ..core import make_rng
-from ..data.images import Batch, ImageData, check_size
+from ..core import Batch, make_rng
+from ..data.images import ImageData, check_size
 from ..gan.discriminator import Discriminator
 from ..gan.engine import Engine, configure_engine, set_precision
 from ..gan.layers import plain_forms

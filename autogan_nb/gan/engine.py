@@ -153,9 +153,7 @@ def compiled(
 
 # %% ../../nbs/gan/26_engine.ipynb #86068c98
 @contextmanager
-def buffers_restored(
-    net: nn.Module, # a network that is called inside the `with`
-):
+def buffers_restored(net: nn.Module): # a network that is called inside the `with`
     "Restore the buffers that have changed; leave the others alone, since a backward pass may still need them."
     before = [buffer.clone() for buffer in net.buffers()]
     yield

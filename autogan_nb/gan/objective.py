@@ -10,7 +10,7 @@ __all__ = ['OBJECTIVES', 'TERMS', 'TRANSFORMS', 'JointDiscriminator', 'Term', 'O
 import torch
 from dataclasses import dataclass, replace
 from typing import Callable
-from ..data.images import Batch
+from ..core import Batch
 from .losses import LOSSES
 
 # %% ../../nbs/gan/24_objective.ipynb #f46040a2

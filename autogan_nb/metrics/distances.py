@@ -9,6 +9,7 @@ __all__ = ['kernel_distance', 'kid', 'radii', 'share_inside', 'precision_recall'
 import tempfile
 import numpy as np
 import torch
+from fastcore.basics import patch
 from .fid import _feature_table
 
 # %% ../../nbs/metrics/35_distances.ipynb #dbe97949
@@ -102,20 +103,26 @@ class FeatureFile:
         self.n, self.dim, self.device, self.known = self.n + len(features), features.shape[1], features.device, {}
         self.file.write(features.float().cpu().contiguous().numpy().data)
 
-    def __getitem__(self, which): # a slice or (m,) indices -> (m, d)
-        self.file.flush()
-        table = np.memmap(self.file, np.float32, 'r', shape=(self.n, self.dim))
-        return torch.from_numpy(np.array(table[which])).to(self.device)
+# %% ../../nbs/metrics/35_distances.ipynb #d58f8e47
+@patch
+def __getitem__(self: FeatureFile, which): # a slice or (m,) indices -> (m, d)
+    self.file.flush()
+    table = np.memmap(self.file, np.float32, 'r', shape=(self.n, self.dim))
+    return torch.from_numpy(np.array(table[which])).to(self.device)
 
-    def split(self,
-        block: int, # rows at a time
-    ): # iterator of (block, d); the last one may be smaller
-        "Yield all rows in order."
-        return (self[i:i + block] for i in range(0, self.n, block))
 
-    def radii(self,
-        k: int, # the neighbour that a ball reaches
-    ) -> torch.Tensor: # (n,) squared distances
-        "Return `radii` of the points, computed once."
-        if k not in self.known: self.known[k] = radii(self, k)
-        return self.known[k]
+@patch
+def split(self: FeatureFile,
+    block: int, # rows at a time
+): # iterator of (block, d); the last one may be smaller
+    "Yield all rows in order."
+    return (self[i:i + block] for i in range(0, self.n, block))
+
+# %% ../../nbs/metrics/35_distances.ipynb #dc1f554c
+@patch
+def balls(self: FeatureFile,
+    k: int, # the neighbour that a ball reaches
+) -> torch.Tensor: # (n,) squared distances
+    "Return `radii` of the points, computed once."
+    if k not in self.known: self.known[k] = radii(self, k)
+    return self.known[k]

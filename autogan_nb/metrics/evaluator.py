@@ -120,7 +120,7 @@ def features(self: Evaluator,
     "Compute the features and logits of all images at once."
     return extract(self.extractor, images)
 
-
+# %% ../../nbs/metrics/37_evaluator.ipynb #0fa35684
 @patch
 def real_images(self: Evaluator,
     size: int, # pixels
@@ -173,7 +173,7 @@ def _real(self: Evaluator, size) -> MetricState:
     if key not in self.known: self.known[key] = _measure_real(self, size)
     return self.known[key]
 
-
+# %% ../../nbs/metrics/37_evaluator.ipynb #144993f8
 @patch
 def reference(self: Evaluator,
     size: int, # pixels
@@ -215,7 +215,7 @@ def _reference_facts(self: Evaluator, size) -> dict:
     n, name = len(self.data), self.data.name
     return dict(reference=f'{n:,} {name} at {size}x{size}', reference_name=name, reference_images=n, reference_size=size)
 
-
+# %% ../../nbs/metrics/37_evaluator.ipynb #72573ea7
 @patch
 def measure(self: Evaluator,
     images,    # (n, c, s, s) tensor; or a data set; or an iterable of such batches; floats in [-1, 1] or uint8

@@ -76,7 +76,7 @@ def _kid(fake, real, settings):
 
 def _precision_recall(fake, real, settings):
     k = settings.neighbours
-    return dict(zip(('precision', 'recall'), precision_recall(fake, real, k, real.radii(k)))) | dict(neighbours=k)
+    return dict(zip(('precision', 'recall'), precision_recall(fake, real, k, real.balls(k)))) | dict(neighbours=k)
 
 # %% ../../nbs/metrics/36_protocol.ipynb #ae1b792a
 METRICS = {

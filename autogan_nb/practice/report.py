@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 from ..data.datasets import DATASETS
 from ..data.streaming import open_data
 from ..files import write_atomic
-from .figures import file_name, show_copies, tiles
+from .figures import show_copies, tiles
+from .jobs import file_name
 from .runs import RunFolder
 from ..search.derived_gan import DerivedGenerator, derive_from, generate_images, load_generator
 from ..search.shared_gan import SharedGenerator
@@ -89,13 +90,14 @@ def results(self: Report,
     try: return self.run.read_json(name)
     except (OSError, ValueError): return []
 
+# %% ../../nbs/practice/106_report.ipynb #54cbe89a
 @patch(as_prop=True)
 def selected(self: Report) -> str: # None before there is one
     "The name of the contender that the run selected."
     rows = self.results('architectures.json')
     return next((row['name'] for row in rows if row.get('selected', row.get('kept'))), None)        # runs of earlier versions say kept
 
-# %% ../../nbs/practice/106_report.ipynb #54cbe89a
+# %% ../../nbs/practice/106_report.ipynb #cc075dae
 @patch(as_prop=True)
 def progress(self: Report) -> str:
     "Where the run is, in words."
@@ -108,6 +110,7 @@ def progress(self: Report) -> str:
     last = self.searched[-1]
     return f'iteration {last["iteration"] + 1} of {self.preset["search"]["iterations"]}, at {last["size"]}x{last["size"]} pixels'
 
+# %% ../../nbs/practice/106_report.ipynb #a0ae49da
 @patch
 def _repr_html_(self: Report):
     command = f'{"autogan_train" if self.alone else "autogan_search"} --resume {shlex.quote(self.run.path.name)}'
@@ -167,21 +170,26 @@ def scores(self: Report) -> dict: # name to a record of `Scores`, in the order o
     return {name: found[name] for name in sorted(found, key=lambda name: (order + [name]).index(name))}
 
 # %% ../../nbs/practice/106_report.ipynb #e80db94e
+def _trainer(saved):
+    "Return the GAN trainer's state from that of a search or a training."
+    saved = saved.get('loop', saved)                # earlier versions had neither loop nor task around the trainer
+    return saved.get('task', saved)['trainer']
+
 def _in_training(report, name, training):
     "Build the average of a contender from the state of its training."
     gan = report.preset['final_gan']
     sizes = gan['g_width'], gan['latent_dim'], gan['bottom'], report.preset['channels']
     generator = DerivedGenerator(report.state['contenders'][name], *sizes)
-    average = training['trainer']['average']
-    generator.load_state_dict({key.removeprefix('module.'): value for key, value in average.items() if key != 'n_averaged'})
-    return generator.eval(), f'{name}, in training, after step {training["trainer"]["steps"]:,}'
+    trainer = _trainer(training)
+    generator.load_state_dict({key.removeprefix('module.'): value for key, value in trainer['average'].items() if key != 'n_averaged'})
+    return generator.eval(), f'{name}, in training, after step {trainer["steps"]:,}'
 
 def _shared(report, arch):
     "Build an architecture from the shared weights of a search."
     gan = report.preset['search_gan']
     sizes = gan['g_width'], gan['latent_dim'], gan['bottom'], report.preset['channels']
     G = SharedGenerator(len(report.preset['search']['grow_after']) + 1, *sizes)
-    G.load_state_dict(report.state['search']['trainer']['G'])
+    G.load_state_dict(_trainer(report.state['search'])['G'])
     return derive_from(G, arch), f'{arch} with the shared weights of the search'
 
 # %% ../../nbs/practice/106_report.ipynb #78a040a1
@@ -207,6 +215,7 @@ def real_images(
         return open_data(p['data'], quiet=True, **{name: p[name] for name in options if name in p}), ''
     except Exception as error: return None, f'The real images cannot be read: {error}'
 
+# %% ../../nbs/practice/106_report.ipynb #94f5cdf8
 def compare_with_real(
     report: Report, # any run
     n: int = 200, # images to generate
@@ -224,6 +233,7 @@ def _flat(settings, before=''):
         if isinstance(value, dict): yield from _flat(value, f'{before}{name}.')
         else: yield before + name, ', '.join(map(str, value)) if isinstance(value, list) else '' if value is None else value
 
+# %% ../../nbs/practice/106_report.ipynb #e3181598
 def show_settings(
     report: Report, # any run
 ) -> DisplayText:
@@ -287,6 +297,7 @@ def _check_tools():
     missing = [name for name in _TOOLS if not find_spec(name)]
     if missing: raise ImportError(f'a report needs {" and ".join(missing)}: pip install {" ".join(missing)}')
 
+# %% ../../nbs/practice/106_report.ipynb #6fb509e5
 def _executed(run, quiet):
     "Execute the template for a run. RuntimeError if a cell fails."
     import papermill

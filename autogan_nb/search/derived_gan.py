@@ -36,7 +36,7 @@ To draw images:
 
     # pip install autogan-nb
     import torch
-
+    from autogan_nb import DerivedGenerator
     G = DerivedGenerator.from_pretrained(...)               # the name of this repository, or a folder
     with torch.no_grad(): images = G(torch.randn(16, {{ latent_dim }}))    # (16, {{ channels }}, {{ size }}, {{ size }}), floats in [-1, 1]
 {% for name, value in notes.items() %}
@@ -103,7 +103,8 @@ def derive_from(
 ) -> DerivedGenerator: # on the same device
     "A derived generator with a copy of the shared generator's weights. ValueError if the architecture has more cells."
     arch = Architecture.parse(arch)
-    if len(arch) > len(shared.cells): raise ValueError(f'an architecture of {len(arch)} cells, the shared generator has weights for 1 to {len(shared.cells)}')
+    if len(arch) > len(shared.cells):
+        raise ValueError(f'an architecture of {len(arch)} cells, the shared generator has weights for 1 to {len(shared.cells)}')
     derived = DerivedGenerator(arch, shared.width, shared.latent_dim, shared.bottom, shared.channels)
     weights = shared.state_dict()
     derived.load_state_dict({name: weights[name] for name, _ in derived.named_parameters()}, strict=False)

@@ -6,7 +6,7 @@
 __all__ = ['DecisionRow', 'Comparison', 'compare']
 
 # %% ../../nbs/search/41_drawings.ipynb #be6899f8
-import operator
+from collections import namedtuple
 from dataclasses import dataclass
 from enum import IntEnum
 from html import escape
@@ -22,7 +22,8 @@ def _block(cell, first):
     conv, norm, up, activation = CONVS[cell.conv], NORMS[cell.norm], UPS[cell.up], ACTIVATIONS[cell.activation]
     adds = lambda *operations: lambda done: [*done, *operations]
     upsample = [(f'↑ {up.label}', up.look)] if first else []
-    return conv.run([], adds(*[(norm.label, norm.look)] * bool(norm.label)), adds((activation.label, activation.look)), adds(*upsample, ('conv', conv.look)))
+    normalize, activate = adds(*[(norm.label, norm.look)] * bool(norm.label)), adds((activation.label, activation.look))
+    return conv.run([], normalize, activate, adds(*upsample, ('conv', conv.look)))
 
 def _names(operations): return [name for name, _ in operations]
 def _links(arch): return [(i, j) for j, cell in enumerate(arch) for i, taken in enumerate(cell.skips) if taken]
@@ -35,11 +36,8 @@ def _rails(arch, j):
     return ''.join(sign(i) for i in range(len(arch) - 1))
 
 @patch
-def draw(
-    self: Architecture,
-    bottom: int = 4,  # side of the maps after the linear layer
-) -> str:  # one line per cell, at most 100 columns for up to 8 cells
-    "The generator as monospaced text: ● hands out a skip, ⊕ takes it"
+def draw(self: Architecture, bottom: int = 4) -> str:  # bottom: side of the maps after the linear layer
+    "The generator as monospaced text, one line per cell: ● hands out a skip, ⊕ takes it"
     rows = [('z', 'linear', '', '', '', bottom)]
     for i, cell in enumerate(self):
         first, second = (', '.join(_names(_block(cell, first))) for first in (True, False))
@@ -51,17 +49,16 @@ def draw(
 
 # %% ../../nbs/search/41_drawings.ipynb #7f0d533b
 _COLORS = {  # of every kind of line, word and box: on a light page, on a dark one
-    'ink': ('#123', '#eef'), 'grey': ('#567', '#abc'), 'wire': ('#456', '#abc'), 'edge': ('#bcd', '#456'), 'card': ('#fff', '#151b23'), 'cell': ('#eff3f9', '#212c39'),
-    'rgb': ('#fdeaf3', '#423'), 'norm': ('#cef', '#147'), 'conv': ('#cfd', '#153'), 'up': ('#fdb', '#641'), 'act': ('#e2e4e8', '#434c58'),
+    'ink': ('#123', '#eef'), 'grey': ('#567', '#abc'), 'wire': ('#456', '#abc'), 'edge': ('#bcd', '#456'),
+    'card': ('#fff', '#151b23'), 'cell': ('#eff3f9', '#212c39'), 'rgb': ('#fdeaf3', '#423'),
+    'norm': ('#cef', '#147'), 'conv': ('#cfd', '#153'), 'up': ('#fdb', '#641'), 'act': ('#e2e4e8', '#434c58'),
     's0': ('#b40', '#f95'), 's1': ('#14d', '#7bf'), 's2': ('#172', '#6d8'), 's3': ('#929', '#e9f'), 's4': ('#067', '#4de')}
 _DARK = ','.join(f'{page} .ag' for page in ('.quarto-dark', '.vscode-dark', '[data-jp-theme-light=false]', '[theme=dark]'))
 _CSS = ('.ag{max-width:100%;height:auto}.ag path,.ag rect{fill:none;stroke:currentColor;stroke-linejoin:round;stroke-linecap:round}'
         '.ag .f,.ag text{fill:currentColor}.ag .l{text-anchor:start}.ag .r{text-anchor:end}.ag .b{font-weight:bold}.ag .t{font-size:9.5px}'
-        f'.ag .o{{stroke-dasharray:1 4}}.ag:root{{color-scheme:light dark}}{_DARK}{{color-scheme:dark}}')   # alone or in <img>: as the reader's system; on a page: as the page
-
-def _css():
-    "The style of a drawing; programs that do not know light-dark() keep the colour before it"
-    return _CSS + ''.join(f'.ag .{name}{{color:{light};color:light-dark({light},{dark})}}' for name, (light, dark) in _COLORS.items())
+        f'.ag .o{{stroke-dasharray:1 4}}.ag:root{{color-scheme:light dark}}{_DARK}{{color-scheme:dark}}')   # as the page, or as the system
+# programs that do not know light-dark() keep the colour before it
+_CSS += ''.join(f'.ag .{name}{{color:{light};color:light-dark({light},{dark})}}' for name, (light, dark) in _COLORS.items())
 
 # %% ../../nbs/search/41_drawings.ipynb #8d82eb80
 class _Layer(IntEnum):
@@ -75,28 +72,24 @@ def _tag(name, inner='', **attrs):
 class _Sheet:
     "A drawing in layers, with the words on top of all"
     def __init__(self): self.layers, self.words = {}, {}
-
     def path(self, layer, look, d, width=''):
         self.layers[layer, look, width] = self.layers.get((layer, look, width), '') + d
-
     def text(self, x, y, s, look='ink'):
         self.words[look] = self.words.get(look, '') + _tag('text', s, x=x, y=y)
-
     def box(self, layer, look, x, y, w, h, r=3):   # the line around it rounds the corners
         self.path(layer, f'f {look}', f'M{x + r} {y + r}h{w - 2*r}v{h - 2*r}h{2*r - w}z', 2 * r)
-
     def pill(self, look, x, y, d='h0', width=16):   # a thick line with a thinner one on it
         self.path(_Layer.RIMS, look, f'M{x} {y}{d}', width)
         self.path(_Layer.FILLS, 'card', f'M{x} {y}{d}', width - 3)
-
     def svg(self, w, h, title):
         card = ''.join(_tag('rect', x=1, y=1, width=w - 2, height=h - 2, rx=9, **{'class': look}) for look in ('f card', 'edge'))
         paths = [_tag('path', d=self.layers[key].replace(' -', '-'), **{'class': key[1]}, stroke_width=key[2])
-                 for key in sorted(self.layers, key=operator.itemgetter(0))]
+                 for key in sorted(self.layers, key=lambda key: key[0])]
         words = [_tag('g', texts, **{'class': look}) for look, texts in self.words.items()]
-        inner = _tag('title', escape(title)) + _tag('style', _css()) + card + ''.join(paths + words)
+        inner = _tag('title', escape(title)) + _tag('style', _CSS) + card + ''.join(paths + words)
         return _tag('svg', inner, xmlns='http://www.w3.org/2000/svg', **{'class': 'ag'}, role='img', viewBox=f'0 0 {w} {h}',
-                    width=round(1.1 * w), height=round(1.1 * h), font_family='Helvetica,Arial,sans-serif', font_size=11, text_anchor='middle', stroke_width=1.5)
+                    width=round(1.1 * w), height=round(1.1 * h), font_family='Helvetica,Arial,sans-serif', font_size=11,
+                    text_anchor='middle', stroke_width=1.5)
 
 # %% ../../nbs/search/41_drawings.ipynb #98f4b2f2
 def _wire(sheet, look, *points, r=7):
@@ -107,7 +100,8 @@ def _wire(sheet, look, *points, r=7):
         d += (f'H{x - r*u}' if u else f'V{y - r*v}') + f'q{r*u} {r*v} {r*(u + s)} {r*(v + t)}'
     (a, b), (x, y) = points[-2:]
     u, v = sign(x - a), sign(y - b)   # the direction in which the arrow points
-    sheet.path(_Layer.WIRES, look, d + (f'H{x}' if u else f'V{y}') + f'm{-5*u - 4*v} {-5*v - 4*u}l{5*u + 4*v} {5*v + 4*u} {-5*u + 4*v} {-5*v + 4*u}')
+    head = f'm{-5*u - 4*v} {-5*v - 4*u}l{5*u + 4*v} {5*v + 4*u} {-5*u + 4*v} {-5*v + 4*u}'
+    sheet.path(_Layer.WIRES, look, d + (f'H{x}' if u else f'V{y}') + head)
 
 # %% ../../nbs/search/41_drawings.ipynb #47307fa4
 class _At:
@@ -115,9 +109,8 @@ class _At:
     MAIN = 164             # x of the main line, from z to the image
     LEFT, RIGHT = 8, 320   # x of a cell's sides
     TOP, GAP = 46, 12      # y of the first cell; between two cells
-    STRIP, LINE = 24, 18   # heights: of a strip of operations, of a skip's line at the ⊕
+    STRIP, LINE, LANE = 24, 18, 11   # heights of a strip of operations and of a skip's line at the ⊕; between two skips on the right
     BLOCK, BRANCH = 29, 21 # below a cell's top: its first block, and where the shortcut branches off
-    LANE = 11              # between two skips on the right of the cells
     CARD, STEP = 154, 68   # in a comparison: width of a cell's card, from one card to the next
 
 def _strip(sheet, x, y, operations):
@@ -141,13 +134,7 @@ def _maps(sheet, x, y, size, doublings, channels):
     sheet.text(x + 20, y + 4, f'<tspan class="b">{size}×{size}</tspan> × {channels}', 'l ink')
 
 # %% ../../nbs/search/41_drawings.ipynb #b2112192
-class _Rows(NamedTuple):
-    "How far below the cell's top things stand"
-    plus: int     # the middle of the ⊕ where the skips arrive
-    leave: int    # where its skip output leaves
-    block2: int   # top of the second block
-    join: int     # where the shortcut ends
-    bottom: int   # of the cell
+_Rows = namedtuple('_Rows', 'plus leave block2 join bottom')
 
 def _rows(cell):
     n = sum(cell.skips)
@@ -243,18 +230,18 @@ def svg(
     _draw_tail(sheet, y, self.size(bottom), channels)
     _draw_skips(sheet, self, tops)
     sources = sorted({i for i, _ in _links(self)})
-    sheet.text(_At.MAIN, y + 83, '⊕ adds \u2003↑ enlarges' + ''.join(f' \u2003● s{i}: skip output of cell {i}' for i in sources[:1]), 't grey')
+    skip = ''.join(f' \u2003● s{i}: skip output of cell {i}' for i in sources[:1])
+    sheet.text(_At.MAIN, y + 83, f'⊕ adds \u2003↑ enlarges{skip}', 't grey')
     return sheet.svg(_At.RIGHT + 10 + _At.LANE * len(sources), y + 94, f'Generator {self}')
 
 Architecture._repr_svg_ = Architecture.svg
 
 # %% ../../nbs/search/41_drawings.ipynb #0fd03abe
 _KINDS = {'conv': CONVS, 'norm': NORMS, 'up': UPS, 'activation': ACTIVATIONS}   # a question about a cell: its registry
-
 def _answers(arch, activations):
     "{(cell, question): position of the answer in its registry}, the questions in the order of the drawing"
     fields = ('conv', 'norm', 'up', 'shortcut', *['activation'] * activations)
-    position = lambda cell, field: int(cell.shortcut) if field == 'shortcut' else list(_KINDS[field]).index(getattr(cell, field))
+    position = lambda cell, field: list(_KINDS.get(field, (False, True))).index(getattr(cell, field))
     return {(i, name): token for i, cell in enumerate(arch)
             for name, token in [*((f, position(cell, f)) for f in fields), *((f's{k}', int(yes)) for k, yes in enumerate(cell.skips))]}
 
@@ -263,7 +250,6 @@ class DecisionRow(NamedTuple):
     cell: int  # position of the cell
     question: str  # 'conv', 'norm', 'up', 'shortcut', 'activation', or 's0', 's1', ...: whose skip output is taken
     tokens: tuple  # positions of the answers in their registry, one per architecture; None where it has no such cell
-
     @property
     def differs(self) -> bool: return len(set(self.tokens)) > 1  # do they disagree
     @property
@@ -277,34 +263,30 @@ class Comparison:
     "Architectures side by side, as `compare` makes it; shows itself in a notebook as a drawing and a table"
     archs: dict[str, Architecture]  # name -> architecture
     bottom: int = 4  # side of the maps after the linear layer
-
     @property
     def rows(self) -> list[DecisionRow]:
         "The decisions of all cells, one row each"
-        each = [_answers(arch, any(c.activation != 'relu' for a in self.archs.values() for c in a)) for arch in self.archs.values()]
-        return [DecisionRow(*key, tuple(answers.get(key) for answers in each)) for key in sorted(max(each, key=len), key=lambda key: key[0])]
+        activations = any(cell.activation != 'relu' for arch in self.archs.values() for cell in arch)
+        each = [_answers(arch, activations) for arch in self.archs.values()]
+        keys = sorted(max(each, key=len), key=lambda key: key[0])
+        return [DecisionRow(*key, tuple(answers.get(key) for answers in each)) for key in keys]
 
     def svg(self, columns: int = 4) -> str:  # columns: architectures in one line
         "One SVG sheet with all of them"
         return _draw_columns(self, range(len(self.archs)), columns)
-
     def __str__(self):
         rows = [('', *self.archs)] + [(f"{'≠' if row.differs else ' '} cell {row.cell} {row.question}", *row.words) for row in self.rows]
         widths = [max(map(len, column)) for column in zip(*rows)]
         return '\n'.join('  '.join(map(str.ljust, row, widths)).rstrip() for row in rows)
     __repr__ = __str__
 
-def compare(
-    named: dict,  # name -> architecture, in any spelling that `Architecture.parse` reads
-    bottom: int = 4,  # side of the maps after the linear layer
-) -> Comparison:
+def compare(named: dict, bottom: int = 4) -> Comparison:  # named: name -> architecture in any spelling; bottom: side of the first maps
     "Put architectures side by side; ValueError when there is none"
     if not named: raise ValueError('compare needs at least one architecture, got none')
     return Comparison({str(name): Architecture.parse(arch) for name, arch in named.items()}, bottom)
 
 # %% ../../nbs/search/41_drawings.ipynb #4f362b5b
-_ON_CARD = {'conv': (7, 16, 68), 'norm': (79, 16, 68), 'up': (7, 36, 68), 'shortcut': (79, 36, 68), 'activation': (44, 0, 60)}   # x, y, width of an answer
-
+_ON_CARD = {'conv': (7, 16, 68), 'norm': (79, 16, 68), 'up': (7, 36, 68), 'shortcut': (79, 36, 68), 'activation': (44, -2, 60)}   # x, y, w
 def _card_word(question, token):
     if question == 'shortcut': return ('no shortcut', 'shortcut')[token]
     row = list(_KINDS[question].values())[token]
@@ -326,7 +308,8 @@ def _draw_arc(sheet, row, token, x, y):
 def _draw_column(sheet, x, y, comparison, k):
     name, rows = list(comparison.archs)[k], comparison.rows
     sheet.text(x + _At.CARD // 2, y + 12, escape(name if len(name) <= 24 else f'{name[:23]}…'), 'b ink')
-    if k: sheet.text(x + _At.CARD // 2, y + 25, f'{sum(row.tokens[k] != row.tokens[0] for row in rows)} of {len(rows)} unlike the first', 't grey')
+    unlike = sum(row.tokens[k] != row.tokens[0] for row in rows)
+    if k: sheet.text(x + _At.CARD // 2, y + 25, f'{unlike} of {len(rows)} unlike the first', 't grey')
     for i in range(len(comparison.archs[name])):
         top, side = y + 32 + _At.STEP * i, comparison.bottom * 2**(i + 1)
         sheet.box(_Layer.BACKGROUND, 'cell', x, top, _At.CARD, _At.STEP - 10, r=6)
@@ -338,9 +321,9 @@ def _draw_column(sheet, x, y, comparison, k):
         elif row.tokens[k] or row.differs: _draw_arc(sheet, row, row.tokens[k], x + _At.CARD, y + 32)
 
 # %% ../../nbs/search/41_drawings.ipynb #d1641fcc
-_KEY = ('Grey: all agree.', 'Filled: they differ, one colour for each answer.', 'Arcs: skips; blue ones only some take, dotted ones are left.')
+_KEY = ('Grey: all agree.', 'Filled: they differ, one colour for each answer.',
+        'Arcs: skips; blue ones only some take, dotted ones are left.')
 _TINTS = ('#e0702a40', '#3b82f640', '#22a35a40', '#a855f740', '#0e749040')   # half transparent: they suit light and dark
-
 def _draw_columns(comparison, ks, columns, key=_KEY):
     "These architectures of a comparison on one sheet"
     n = max(map(len, comparison.archs.values()))
@@ -356,12 +339,12 @@ def _tint(row, token): return f'background:{_TINTS[token % 5]};font-weight:bold'
 
 @patch
 def _repr_html_(self: Comparison):
-    drawings = ''.join(_tag('div', _draw_columns(self, [k], 1, ()), style='flex:1 1 160px;max-width:215px') for k in range(len(self.archs)))
+    cards = ''.join(_tag('div', _draw_columns(self, [k], 1, ()), style='flex:1 1 160px;max-width:215px') for k in range(len(self.archs)))
     head = ''.join(_tag('th', escape(name)) for name in ('decision', *self.archs))
     body = ''
     for row in self.rows:
         cells = ''.join(_tag('td', word, style=_tint(row, token)) for token, word in zip(row.tokens, row.words))
         body += _tag('tr', _tag('td', f'cell {row.cell}, {row.question}') + cells)
     table = _tag('table', _tag('thead', _tag('tr', head)) + _tag('tbody', body))
-    flow, scroll = 'display:flex;flex-wrap:wrap;gap:6px', 'overflow-x:auto;white-space:nowrap'
-    return _tag('div', drawings, style=flow) + _tag('p', ' '.join(_KEY)) + _tag('div', table, style=scroll)
+    top = _tag('div', cards, style='display:flex;flex-wrap:wrap;gap:6px') + _tag('p', ' '.join(_KEY))
+    return top + _tag('div', table, style='overflow-x:auto;white-space:nowrap')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STRATEGIES', 'Proposal', 'Beam', 'top_k', 'Strategy', 'checked_beams', 'Written', 'PolicyStrategy', 'stage_at',
-           'size_at']
+           'size_at', 'SearchConfig']
 
 # %% ../../nbs/search/47_mlas.ipynb #63528e1f
 import math
@@ -14,6 +14,7 @@ from statistics import fmean
 from fastcore.basics import patch
 from .controller import Controller, Samples
 from .reinforce import RandomPolicy, ReinforcePolicy
+from .shared_gan import SharedConfig
 
 # %% ../../nbs/search/47_mlas.ipynb #c660a6d5
 @dataclass(frozen=True, eq=False)
@@ -246,3 +247,31 @@ def size_at(
 ) -> int: # pixels of the images of this iteration
     "Compute the image size of an iteration: one cell at first, and each cell doubles it"
     return bottom * 2**(stage_at(iteration, grow_after) + 1)
+
+# %% ../../nbs/search/47_mlas.ipynb #3b76951b
+@dataclass(frozen=True)
+class SearchConfig(SharedConfig):
+    "How long and how to search; the defaults are the paper's"
+    iterations: int = 90 # each trains the shared GAN, then the controller
+    grow_after: tuple = (25, 55) # iterations after which another cell is added (the published script: 15, 35 of 65)
+    controller_steps: int = 30 # learning steps of the strategy in each iteration
+    controller_batch: int = 1 # architectures in a learning step (the published code: 1)
+    candidates: int = 10 # M, proposed without duplicates at a growth and at the end
+    top_k: int = 5 # K, the beams and the finalists kept
+    strategy: str = 'reinforce' # who proposes architectures: a row of `STRATEGIES`; random is the one to beat
+    hidden: int = 100 # size of the controller's hidden state
+    controller_lr: float = 3.5e-4 # of the controller's Adam
+    entropy_weight: float = 1e-4 # bonus for undecided policies (the published code: 1e-3)
+    baseline_decay: float = .9 # moving average of the rewards
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, 'grow_after', tuple(self.grow_after))
+        if self.strategy not in STRATEGIES: raise ValueError(f'strategy is {self.strategy!r}, expected one of {", ".join(STRATEGIES)}')
+        if self.top_k > self.candidates: raise ValueError(f'K = {self.top_k} beams cannot be kept out of M = {self.candidates} candidates')
+        for name in ('iterations', 'top_k', 'controller_steps', 'controller_batch'):
+            if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
+        growths = (0,) + self.grow_after + (self.iterations,)
+        if list(growths) == sorted(set(growths)): return
+        raise ValueError(f'growth after iterations {self.grow_after} of {self.iterations}: '
+                         f'expected increasing numbers between 1 and {self.iterations - 1}')

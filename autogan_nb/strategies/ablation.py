@@ -20,12 +20,13 @@ from ..core import make_rng
 from ..show import progress_bar
 from ..files import write_atomic
 from ..data.images import digits
-from ..search.derive import FinalTraining, TrainConfig
+from ..gan.training import GANConfig, TrainConfig
+from ..search.derive import FinalTraining
 from ..metrics.classifier import digit_extractor
 from ..metrics.evaluator import Evaluator, evaluate
-from ..search.search import Search, SearchConfig
+from ..search.mlas import SearchConfig
+from ..search.search import make_search
 from ..search.space import Architecture, all_cells, count_architectures, random_architecture
-from ..gan.training import GANConfig
 
 # %% ../../nbs/strategies/50_ablation.ipynb #fff9dc47
 _GAN = GANConfig(g_width=24, d_width=24, d_batch=32, g_batch=32, n_critic=1, g_lr=1e-3, d_lr=1e-3, ema_decay=.99)
@@ -96,13 +97,13 @@ def search_once(
     "Search with one policy. In a space of one cell, also measure the `rewards` of all 36 at the end."
     start, given = time.perf_counter(), []
     def reward(images): given.append(evaluator.reward(images)); return given[-1]
-    search = Search(evaluator.data, reward, replace(study.search, policy=policy), study.search_gan, seed)
-    records = [search.step() for _ in range(study.search.iterations)]
-    best = search.rank()[0]
-    row = dict(pick=str(best.arch), reward=round(best.reward, 4), entropy=round(records[-1]['entropy'], 3), resets=search.resets,
+    search = make_search(evaluator.data, reward, replace(study.search, strategy=policy), study.search_gan, seed)
+    result = search.run()
+    best, entropy = result.beams[0], result.records[-1]['entropy']
+    row = dict(pick=str(best.arch), reward=round(best.reward, 4), entropy=round(entropy, 3), resets=search.resets,
                measured=len(given), seconds=round(time.perf_counter() - start, 1))
-    if search.n_cells > 1: return row
-    return row | dict(rewards=[round(r, 4) for r in search.rewards(all_architectures(search.n_cells))])
+    if study.n_cells > 1: return row
+    return row | dict(rewards=[round(r, 4) for r in search.rewards(all_architectures(1))])
 
 # %% ../../nbs/strategies/50_ablation.ipynb #5d776ffb
 def provenance(
