@@ -3,6 +3,7 @@ import ast
 import html
 import inspect
 import re
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -71,9 +72,15 @@ def cells(name, doc):
             '' if default is EMPTY else f'<code>{shown_default(default)}</code>', with_code(doc.get('docment') or '')]
 
 
+def installed(sym):
+    "The installed class for one that a cell has just defined, because `inspect` finds no source of it; other symbols as they are."
+    found = NbdevLookup()[sym.__name__] if inspect.isclass(sym) else None
+    return getattr(import_module(found[1].removesuffix('.py').replace('/', '.')), sym.__name__, sym) if found else sym
+
+
 def parameter_table(sym, parameters):
     "Names, types, defaults and docments of the parameters and of the result as an HTML table; empty if nothing is documented."
-    docs = docments(sym, full=True, returns=True)
+    docs = docments(installed(sym), full=True, returns=True)
     if not any(d.get('docment') for d in docs.values()): return ''
     rows = [cells(f'<code>{p.replace(annotation=EMPTY, default=EMPTY)}</code>', docs.get(n, {})) for n, p in parameters.items()]
     if not inspect.isclass(sym) and 'return' in docs: rows.append(cells('<em>returns</em>', docs['return']))

@@ -7,7 +7,7 @@ __all__ = ['write_atomic', 'cache_folder', 'to_json', 'from_json', 'save_weights
            'hub_file', 'HubModel']
 
 # %% ../nbs/02_files.ipynb #766c7d54
-import huggingface_hub, inspect, io, json, math, os, reprlib
+import huggingface_hub, inspect, json, math, os, reprlib
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 import torch

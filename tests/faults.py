@@ -33,7 +33,8 @@ def poison(
         spoilt_d = Term(lambda *seen: d(*seen) * (math.nan if now() else 1))
         spoilt_g = Term(lambda *seen: g(*seen) * (math.nan if now() else 1))
         spoilt_gradient = Term(lambda D, real, fake: get_loss(name).g(_spoilt(D(fake)) if now() else D(fake)))
-        return {'loss of the discriminator': replace(objective, d_terms=(spoilt_d,)), 'loss of the generator': replace(objective, g_terms=(spoilt_g,)),
+        return {'loss of the discriminator': replace(objective, d_terms=(spoilt_d,)),
+                'loss of the generator': replace(objective, g_terms=(spoilt_g,)),
                 'gradient': replace(objective, g_terms=(spoilt_gradient,))}[what]
     training.make_objective = poisoned
 

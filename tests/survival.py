@@ -21,7 +21,7 @@ from tqdm import tqdm
 import autogan_nb.files as files
 import autogan_nb.practice.runs as runs
 from autogan_nb import cli
-from autogan_nb.practice import trainings
+from autogan_nb.practice import jobs, trainings
 from autogan_nb.practice.jobs import new_run
 from autogan_nb.practice.presets import Preset
 from autogan_nb.practice.runs import RunFolder
@@ -35,8 +35,8 @@ from autogan_nb.search.search import Search
 
 GAN = GANConfig(g_width=8, d_width=8, latent_dim=16, d_batch=16, g_batch=16, n_critic=2, g_lr=1e-3, d_lr=1e-3, ema_decay=.9)
 # Eight cycles in an iteration; a window of 12 is full (and flat, whatever the losses) in the 2nd and the 5th: a reset in each stage.
-SEARCH = SearchConfig(iterations=6, grow_after=(3,), epochs=1., controller_steps=3, controller_batch=2, candidates=4, top_k=2, reward_images=40,
-                      hidden=16, reset_window=12, reset_threshold=1e9, check_every=2)
+SEARCH = SearchConfig(iterations=6, grow_after=(3,), epochs=1., controller_steps=3, controller_batch=2, candidates=4, top_k=2,
+                      reward_images=40, hidden=16, reset_window=12, reset_threshold=1e9, check_every=2)
 TRAIN = TrainConfig(steps=20, decay_lr=True, finalists=1, eval_every=5, eval_images=100, splits=2)         # a checkpoint after every step
 RESULTS = Path(__file__).parent.parent/'nbs/results/survival.json'
 
@@ -50,7 +50,8 @@ def write_data(folder):
 
 def tiny(data, search=SEARCH, train=TRAIN, gan=GAN, size=16):
     "Settings of a job of seconds: a growth, a reset in each stage, two trainings with evaluations and falling rates."
-    return Preset(str(data), size, 1, extractor='digits', search=search, search_gan=gan, final_gan=replace(gan, n_critic=1, loss='nonsaturating'), train=train)
+    final_gan = replace(gan, n_critic=1, loss='nonsaturating')
+    return Preset(str(data), size, 1, extractor='digits', search=search, search_gan=gan, final_gan=final_gan, train=train)
 
 
 def make_run(folder, preset, seed=0, **more):
@@ -81,7 +82,8 @@ class Running:
         self.folder.mkdir(parents=True, exist_ok=True)
         for file in ('out', 'err', 'journal'): (self.folder/file).write_bytes(b'')
         words = [str(word) for word in words]
-        self.process = _context.Process(target=_child, args=(words, str(self.folder), kill, sign, snapshots and str(snapshots), threads, before, slow))
+        args = words, str(self.folder), kill, sign, snapshots and str(snapshots), threads, before, slow
+        self.process = _context.Process(target=_child, args=args)
         self.process.start()
         self.pid = self.process.pid
 
@@ -190,8 +192,8 @@ def limit_files(size):
 
 
 PHASES = {
-    'preparation': (cli, 'prepare'), 'iteration': (Search, '_iterate'), 'training from scratch': (trainings, 'train_group'),
-    'shared GAN': (SharedGAN, 'train'), 'controller': (Search, '_learn'), 'growth': (Search, '_grow'), 'reset': (Search, '_reset'),
+    'preparation': (jobs, 'prepare'), 'iteration': (Search, '_iterate'), 'training from scratch': (trainings, 'train_group'),
+    'shared GAN': (SharedGAN, 'train'), 'controller': (Search, '_learn'), 'growth': (SharedGAN, 'grow'), 'reset': (SharedGAN, 'reset'),
     'ranking': (Search, 'rank'), 'derivation': (trainings, 'plot_search'), 'steps': (FinalTraining, 'advance'),
     'evaluation': (trainings, '_measured'), 'last measurement': (trainings, '_save_trained'), 'checkpoint': (RunFolder, 'save_checkpoint'),
     'end': (trainings, 'finish'), 'cycle': (GANTrainer, 'cycle'), 'reward': (Evaluator, 'reward'),
@@ -258,7 +260,8 @@ def differences(a, b, at='') -> tuple:
         same = a.dtype == b.dtype and a.shape == b.shape and _bytes(a) == _bytes(b)
         return 1, 0, [] if same else [at]
     if isinstance(a, dict) and isinstance(b, dict): pairs = [(a.get(k), b.get(k), f'{at}/{k}') for k in a.keys() | b.keys()]
-    elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b): pairs = [(x, y, f'{at}/{i}') for i, (x, y) in enumerate(zip(a, b))]
+    elif isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b):
+        pairs = [(x, y, f'{at}/{i}') for i, (x, y) in enumerate(zip(a, b))]
     else: return 0, 1, [] if _bits(a) == _bits(b) else [at]
     found = [differences(*pair) for pair in pairs]
     return sum(f[0] for f in found), sum(f[1] for f in found), [name for f in found for name in f[2]]
@@ -297,7 +300,8 @@ def curves(path):
     return {tag: [(e.step, e.value) for e in board.Scalars(tag)] for tag in board.Tags()['scalars']}
 
 
-BYTE_FOR_BYTE = ('log.jsonl', 'scores.json', 'architectures.json', 'generator.safetensors', 'generators/*', 'discriminators/*', 'samples/*.png', 'samples/*/*', 'search.png')
+BYTE_FOR_BYTE = ('log.jsonl', 'scores.json', 'architectures.json', 'generator.safetensors', 'generators/*', 'discriminators/*',
+                 'samples/*.png', 'samples/*/*', 'search.png')
 
 
 def compare(path, whole, snaps=None, whole_snaps=None, curves_too=True) -> dict:
@@ -313,7 +317,8 @@ def compare(path, whole, snaps=None, whole_snaps=None, curves_too=True) -> dict:
         more, others, different = differences(*({key: box[key] for key in ('state', 'log_length')} for box in (mine, theirs)))
         assert not different, f'{len(different)} differ at {moment(theirs)}: {different[:5]}'
         tensors, values = tensors + more, values + others
-    return dict(files=len(names), lines=(whole/'log.jsonl').read_bytes().count(b'\n'), checkpoints=len(pairs), tensors=tensors, values=values)
+    lines = (whole/'log.jsonl').read_bytes().count(b'\n')
+    return dict(files=len(names), lines=lines, checkpoints=len(pairs), tensors=tensors, values=values)
 
 
 def write_results(key, found):

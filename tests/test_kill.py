@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import pytest
 
-from survival import (GAN, SEARCH, Running, checkpoint, compare, differences, in_child, kill_here, make_run, run, run_function, snapshots, tiny, write_results)
+from survival import (GAN, SEARCH, Running, checkpoint, compare, differences, in_child, kill_here, make_run, run, run_function, snapshots,
+                      tiny, write_results)
 from autogan_nb.practice.runs import RunFolder
 from autogan_nb.search.dynamic_reset import SharedGAN
 from autogan_nb.search.search import make_search
@@ -41,7 +42,8 @@ def kills_until_the_end(whole, folder, kills, **options):
 def in_all(rows):
     "Figures of runs that were all the same to the bit."
     phases = Counter(place.split(',')[0].split(' > ')[-1] or 'in between' for row in rows for place in row['fell'])
-    return dict(runs=len(rows), kills=sum(len(row['fell']) for row in rows), phases=dict(phases.most_common()), checkpoints=sum(row['checkpoints'] for row in rows),
+    return dict(runs=len(rows), kills=sum(len(row['fell']) for row in rows), phases=dict(phases.most_common()),
+                checkpoints=sum(row['checkpoints'] for row in rows),
                 tensors=sum(row['tensors'] for row in rows), lines=sum(row['lines'] for row in rows), differences=0, each=rows)
 
 
@@ -68,8 +70,9 @@ def test_killed_three_times_it_ends_the_same(whole, tmp_path):
 
 
 # Where in the long version a process may be told to end, how often that is entered in an uninterrupted job, and how long it may wait there.
-MOMENTS = {'shared GAN': (6, .2), 'controller': (6, .1), 'growth': (1, .05), 'reset': (2, .05), 'ranking': (2, .05), 'derivation': (1, .5), 'steps': (40, .05),
-           'evaluation': (8, .1), 'last measurement': (2, .1), 'checkpoint': (50, .05), 'end': (1, .1), 'cycle': (84, .02)}
+MOMENTS = {'shared GAN': (6, .2), 'controller': (6, .1), 'growth': (1, .05), 'reset': (2, .05), 'ranking': (2, .05),
+           'derivation': (1, .5), 'steps': (40, .05), 'evaluation': (8, .1), 'last measurement': (2, .1),
+           'checkpoint': (50, .05), 'end': (1, .1), 'cycle': (84, .02)}
 
 
 def random_kill(rng, phase=None):
@@ -115,14 +118,15 @@ def count_on(path, rounds, kill):
 
 
 def killed_at_every_place(folder, where, rounds):
-    "Kill at the 1st place, the 2nd, ... until none is left; after each what was saved is there, and the end is the same. Returns nothing, asserts."
+    "Kill at the 1st place, the 2nd, ... until none is left; assert that what was saved is there each time, and that the end is the same."
     for n in range(1, 1000):
         path = folder/f'{n}'
         RunFolder.create(path, {}).close()
         ended = in_child(count_on, path, rounds, (where, n))
         assert ended in (0, -signal.SIGKILL)
         saved = [checkpoint(path/name)['state']['rounds'] for name in ('checkpoint.pt', 'checkpoint.prev.pt') if (path/name).exists()]
-        assert saved in ([], [1], *([r, r - 1] for r in range(2, rounds + 1)), *([r] for r in range(2, rounds))), saved          # the last two, always
+        last_two = [[], [1], *([r, r - 1] for r in range(2, rounds + 1)), *([r] for r in range(2, rounds))]
+        assert saved in last_two, saved
         assert in_child(count_on, path, max(saved, default=0), None) == 0             # what was saved, without going on
         assert [r['number'] for r in RunFolder.open(path).records()] == list(range(2*max(saved, default=0)))
         assert in_child(count_on, path, rounds, None) == 0
@@ -148,13 +152,15 @@ def stopped(path, folder, kill, sign, threads=1):
     code, name = running.wait(), signal.Signals(sign).name
     assert code == 128 + sign, (code, running.err)
     assert running.out == ''
-    assert running.err.splitlines()[-1] == f'autogan_search: stopped by {name}, everything is saved: go on with autogan_search --resume {path}'
+    said = f'autogan_search: stopped by {name}, everything is saved: go on with autogan_search --resume {path}'
+    assert running.err.splitlines()[-1] == said
     assert 'Traceback' not in running.err
     assert not list(path.glob('.*.tmp'))
     return running.where
 
 
-STOPS = [('shared GAN', 2, .05), ('controller', 2, .01), ('growth', 1, 0), ('reward in ranking', 2, 0), ('steps', 3, .0), ('evaluation', 5, .01), ('checkpoint', 12, 0)]
+STOPS = [('shared GAN', 2, .05), ('controller', 2, .01), ('growth', 1, 0), ('reward in ranking', 2, 0), ('steps', 3, .0),
+         ('evaluation', 5, .01), ('checkpoint', 12, 0)]
 
 
 @pytest.mark.parametrize('sign', [signal.SIGTERM, signal.SIGINT], ids=['SIGTERM', 'SIGINT'])
@@ -193,8 +199,9 @@ def test_stopped_before_it_has_begun(sign, whole, tmp_path):
 
 
 def test_a_stop_in_the_middle_of_a_ranking_changes_nothing(whole, monkeypatch):
-    "Ranked candidates have better rewards here than any that the controller was taught with; the controller's best must not be one of them."
-    config, data, stops, made = replace(SEARCH, iterations=2, grow_after=(1,), epochs=.2), open_data(whole.data, size=16, channels=1), [], []
+    "Ranked candidates have better rewards here than any the controller was taught with; its best must not be one of them."
+    config, data = replace(SEARCH, iterations=2, grow_after=(1,), epochs=.2), open_data(whole.data, size=16, channels=1)
+    stops, made = [], []
     class Stop(BaseException): pass
     def reward(self, arch):
         search = next(search for search in made if search.task is self)
@@ -217,7 +224,7 @@ def test_a_stop_in_the_middle_of_a_ranking_changes_nothing(whole, monkeypatch):
 
 def test_a_stop_is_saved_in_the_middle_of_an_iteration(whole, tmp_path):
     path = make_run(tmp_path/'run', tiny(whole.data))
-    stopped(path, tmp_path, ('cycle', 5, 0), signal.SIGTERM)           # in the first iteration, after which comes the first regular checkpoint
+    stopped(path, tmp_path, ('cycle', 5, 0), signal.SIGTERM)   # in the first iteration, after which comes the first regular checkpoint
     assert (path/'checkpoint.pt').exists()
     resumed = Running(go_on(path), tmp_path/'process', kill=('cycle', 1, 0))
     assert resumed.wait() == -signal.SIGKILL
@@ -252,7 +259,8 @@ def test_a_single_training_is_stopped_and_killed(whole, tmp_path):
     alone = make_run(tmp_path/'alone', tiny(whole.data), arch=arch)
     assert run(train.format(alone).split(), tmp_path/'process', snapshots=tmp_path/'whole')[0] == 0
     path = make_run(tmp_path/'run', tiny(whole.data), arch=arch)
-    stop = Running(train.format(path).split(), tmp_path/'process', kill=('steps', 4, 0), sign=signal.SIGTERM, snapshots=tmp_path/'snapshots')
+    stop = Running(train.format(path).split(), tmp_path/'process', kill=('steps', 4, 0), sign=signal.SIGTERM,
+                   snapshots=tmp_path/'snapshots')
     assert stop.wait() == 143
     assert stop.err.splitlines()[-1] == f'autogan_train: stopped by SIGTERM, everything is saved: go on with autogan_train --resume {path}'
     killed = Running(train.format(path).split(), tmp_path/'process', kill=('evaluation', 2, .005), snapshots=tmp_path/'snapshots')

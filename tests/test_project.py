@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'autogan_nb'
 ROOMS = {'data': 10, 'gan': 20, 'metrics': 30, 'search': 40, 'strategies': 50, 'practice': 100, 'bench': 110}  # each with its first number
 BEFORE_PRACTICE = ('core', 'show', 'files', 'loops', 'data', 'gan', 'metrics', 'search')             # read before the room `practice`
-NO_MODULE, LAST_TO_READ = ('index', 'extend'), ('04_cli', 'extend')
+NO_MODULE, LAST_TO_READ = ('index', 'extend'), ('cli', 'extend')
 MOST_KB, MOST_FLOORS, MOST_MODULES, MOST_CELLS, MOST_LINES, MOST_METHODS, WIDEST = 400, 6, 10, 80, 350, 12, 140
 
 
@@ -225,7 +225,8 @@ def test_the_readme_is_the_index_notebook(): run('.ci/readme.py', '--check')
 
 def test_the_website_lists_every_notebook_in_order():
     sections = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['sidebar']['contents']
-    story = ['index', *(n for n in NUMBERED if n not in LAST_TO_READ), *LAST_TO_READ]
+    first = [n for n in NUMBERED if module_of(n) not in LAST_TO_READ]
+    story = ['index', *first, *(n for last in LAST_TO_READ for n in NOTEBOOKS if module_of(n) == last)]
     assert [page for s in sections for page in s['contents']] == [f'{n}.ipynb' for n in story]
     assert (ROOT/'nbs/_quarto.yml').resolve() == ROOT/'_quarto.yml'
 

@@ -277,6 +277,11 @@ def test_every_exported_name_is_described(visit, module):
     assert found['tables'] or not found['api'], 'no table of parameters on the page'
 
 
+def test_the_fields_of_settings_are_described(reader):
+    entry = reader.open('gan/training.html').locator('.api', has_text='GANConfig(').first
+    assert 'g_width' in entry.inner_text() and 'channels of the generator' in entry.inner_text()
+
+
 def test_the_first_page_moves_within_its_budget(visit, docs, chromium, address, katex):
     # Quarto has the logo twice, for light and dark
     pictures = dict.fromkeys(src.removeprefix('./') for src, _ in visit('index.html')['pictures'])

@@ -150,6 +150,7 @@ def time_fid(
 # %% ../../nbs/bench/113_bench.ipynb #b0b747b2
 def _task_nothing(device): "Only import everything."
 
+# %% ../../nbs/bench/113_bench.ipynb #c4a0871e
 def _task_fid(device, n): fid_of(n, device)
 
 # %% ../../nbs/bench/113_bench.ipynb #86ca9b82
@@ -211,10 +212,12 @@ def _workloads(preset):
 def _stage(name, workload, size, machine, budget, variants):
     return [dict(workload=name) | row for row in time_stage(workload, size, machine, budget, variants)]
 
+# %% ../../nbs/bench/113_bench.ipynb #35d39334
 def _looking(name, workload, device, quick):
     n = 5_000 if device.type == 'cuda' else 1_000 if workload.extractor == 'digits' else 32
     return [dict(workload=name) | time_looking(workload, device, n // 2 if quick else n)]
 
+# %% ../../nbs/bench/113_bench.ipynb #428743c8
 def _outside(device, **gan): return [step_overhead(changed(8, **gan), 8, str(device))]
 
 # %% ../../nbs/bench/113_bench.ipynb #2961241f

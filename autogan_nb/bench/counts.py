@@ -134,12 +134,14 @@ def peak_memory() -> int: # bytes
 _CHILD = ('import json, pkgutil, sys; from autogan_nb.bench.counts import _peaks_of; task, *args = json.loads(sys.argv[1]); '
           'print(json.dumps(_peaks_of(pkgutil.resolve_name(task), *args)))')
 
+# %% ../../nbs/bench/110_counts.ipynb #28aa3345
 def _peaks_of(task, device, *args):
     "Run a task and return the most memory that this process and a GPU have held."
     keep_freed_memory()
     task(device, *args)
     return dict(process=peak_memory(), device=torch.cuda.max_memory_allocated(device) if torch.device(device).type == 'cuda' else None)
 
+# %% ../../nbs/bench/110_counts.ipynb #1da7ba92
 def _fill(device, n): torch.ones(n, dtype=torch.uint8, device=device)
 
 # %% ../../nbs/bench/110_counts.ipynb #875c7249
@@ -163,6 +165,7 @@ def _muted():
         try: yield
         finally: os.dup2(kept, 2); os.close(kept)
 
+# %% ../../nbs/bench/110_counts.ipynb #4008dac9
 def _operator_seconds(events):
     "Add up the time inside operators; those called by other operators are not counted twice."
     def is_outer(event):

@@ -50,6 +50,7 @@ def by_stage(
 # %% ../../nbs/bench/114_table.ipynb #08f50a4c
 def _ms(seconds): return f'{1e3 * seconds:,.{1 if seconds < .1 else 0}f}'
 
+# %% ../../nbs/bench/114_table.ipynb #dc60863b
 def _step_line(row, gain, machine):
     parts = ''.join(f'{_ms(t):>8}' for t in np.median(row['times'], 0))
     low, middle, high = quartiles(step_times(row))

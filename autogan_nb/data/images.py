@@ -62,6 +62,7 @@ def _check_images(images):
     if images.ndim != 4 or images.shape[1] not in (1, 3) or images.shape[2] != images.shape[3] or 0 in images.shape:
         raise ValueError(f'images must have shape (n, 1 or 3, size, size), not {tuple(images.shape)}')
 
+# %% ../../nbs/data/10_images.ipynb #09dd5a8a
 def _check_labels(labels, n):
     "Return `labels` as a long tensor. ValueError if they are not n whole numbers."
     try: labels = torch.as_tensor(labels)

@@ -76,12 +76,11 @@ class _Task:
     def __init__(self, do): self.do = do
     def __getitem__(self, indices): return self.do(indices)
 
+# %% ../../nbs/data/13_streaming.ipynb #2620bcca
 class _Ahead:
     "Hold the batches of indices to be read next; `DataLoader` looks here at each start."
     batches = ()
     def __iter__(self): return iter(self.batches)
-
-
 
 # %% ../../nbs/data/13_streaming.ipynb #90b5d567
 def _each(convert, result): return tuple(map(convert, result)) if isinstance(result, tuple) else convert(result)

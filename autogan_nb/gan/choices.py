@@ -51,7 +51,10 @@ class Conv(Row):
     kernel: str = '3×3'  # its size, in drawings
     look = 'conv'
 
+# %% ../../nbs/gan/27_choices.ipynb #7b9647f6
 def _post(x, normalize, activate, convolve): return activate(normalize(convolve(x)))
+
+# %% ../../nbs/gan/27_choices.ipynb #461d0f28
 def _pre(x, normalize, activate, convolve): return convolve(activate(normalize(x)))
 
 # %% ../../nbs/gan/27_choices.ipynb #919a76b7

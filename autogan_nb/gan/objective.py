@@ -39,8 +39,10 @@ class JointDiscriminator:
         "Compute what the discriminator's last layer reads"
         return _call(self.net.features, batch)
 
+# %% ../../nbs/gan/24_objective.ipynb #fa0d876d
 def _call(function, batch): return function(batch.images) if batch.labels is None else function(batch.images, batch.labels)
 
+# %% ../../nbs/gan/24_objective.ipynb #135a7ebb
 def _joined(real, fake):
     "Both batches as one"
     labels = None if real.labels is None else torch.cat([real.labels, fake.labels])
@@ -74,6 +76,7 @@ class Objective:
     def d_loss(self, D, real, fake, step=0): return _total(self.d_terms, D, real, fake, step)
     def g_loss(self, D, real, fake, step=0): return _total(self.g_terms, D, real, fake, step)
 
+# %% ../../nbs/gan/24_objective.ipynb #46e99eab
 def _total(terms, D, real, fake, step):
     "The sum of the terms that are due"
     due = [term for term in terms if step % term.every == 0]
@@ -91,10 +94,12 @@ def from_logits(
 # %% ../../nbs/gan/24_objective.ipynb #eccec35d
 OBJECTIVES, TERMS, TRANSFORMS = {}, {}, {} # name to `Objective`, to `Term`, to a function (images, rng) to images
 
+# %% ../../nbs/gan/24_objective.ipynb #aaba8619
 def _row(table, kind, name, known):
     if name not in table: raise ValueError(f'unknown {kind} {name!r}: expected one of {", ".join(known) or "none, the table is empty"}')
     return table[name]
 
+# %% ../../nbs/gan/24_objective.ipynb #01354fc7
 def make_objective(
     loss: str, # a name in `OBJECTIVES` or `LOSSES`
     terms=(), # names in `TERMS`, each perhaps with a weight: 'r1' or 'r1=0.5'
@@ -107,6 +112,7 @@ def make_objective(
     seen = tuple(_row(TRANSFORMS, 'transform', name, TRANSFORMS) for name in transforms)
     return Objective(whole.d_terms + pick('d'), whole.g_terms + pick('g'), whole.transforms + seen)
 
+# %% ../../nbs/gan/24_objective.ipynb #2ae35c69
 def _weighted(text):
     "The term of a text such as 'r1' or 'r1=0.5'"
     name, equals, weight = text.partition('=')

@@ -259,6 +259,7 @@ def _parts(trainer):
     if trainer.average: parts['average'] = trainer.average
     return parts | {f'schedule{i}': s for i, s in enumerate(trainer.schedules)}
 
+# %% ../../nbs/gan/25_training.ipynb #d93058c6
 @patch
 def state_dict(self: GANTrainer) -> dict: # tensors, numbers and dictionaries only
     "Return all that is needed to continue exactly"

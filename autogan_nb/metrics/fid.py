@@ -31,15 +31,14 @@ class Moments:
     def __repr__(self): return f'Moments(n={self.n}, dims={None if self.mean is None else len(self.mean)})'
 
 # %% ../../nbs/metrics/34_fid.ipynb #46144f72
-@patch
-def _join(self: Moments, other: Moments):
-    if len(self.mean) != len(other.mean):
-        raise ValueError(f"features of {len(other.mean)} dims can't join statistics of {len(self.mean)} dims")
-    n, here = self.n + other.n, self.mean.device
-    delta, moved = other.mean.to(here) - self.mean, None if other.folded is None else other.folded.to(here)
-    self.rows += (*(rows.to(here) for rows in other.rows), delta[None] * (self.n * other.n / n)**.5)
-    if moved is not None: self.folded = moved if self.folded is None else self.folded + moved
-    self.n, self.mean = n, self.mean + delta * (other.n / n)
+def _join(moments: Moments, other: Moments):
+    if len(moments.mean) != len(other.mean):
+        raise ValueError(f"features of {len(other.mean)} dims can't join statistics of {len(moments.mean)} dims")
+    n, here = moments.n + other.n, moments.mean.device
+    delta, moved = other.mean.to(here) - moments.mean, None if other.folded is None else other.folded.to(here)
+    moments.rows += (*(rows.to(here) for rows in other.rows), delta[None] * (moments.n * other.n / n)**.5)
+    if moved is not None: moments.folded = moved if moments.folded is None else moments.folded + moved
+    moments.n, moments.mean = n, moments.mean + delta * (other.n / n)
 
 # %% ../../nbs/metrics/34_fid.ipynb #4f183348
 @patch
@@ -51,7 +50,7 @@ def merge(self: Moments,
         raise ValueError("statistics of an unknown number of images can be compared, but not merged or updated")
     if not other.n: return self
     if not self.n: self.n, self.mean, self.folded, self.rows = other.n, other.mean, other.folded, other.rows
-    else: self._join(other)
+    else: _join(self, other)
     if self.rows and sum(map(len, self.rows)) >= len(self.mean): self.folded, self.rows = self.scatter, ()
     return self
 

@@ -65,15 +65,17 @@ class Metric:
 
 # %% ../../nbs/metrics/36_protocol.ipynb #ecd8c32b
 def _score(fake, real, settings): return dict(zip(('score', 'deviation'), fake.result()))
+
+# %% ../../nbs/metrics/36_protocol.ipynb #fe2c153e
 def _fid(fake, real, settings): return dict(fid=fake.distance(real))
 
-
+# %% ../../nbs/metrics/36_protocol.ipynb #05f0e556
 def _kid(fake, real, settings):
     subsets, size = settings.kid[0], min(settings.kid[1], len(fake), len(real))
     mean, deviation = kid(fake, real, subsets, size)
     return dict(kid=mean, kid_deviation=deviation, kid_subsets=subsets, kid_subset_size=size)
 
-
+# %% ../../nbs/metrics/36_protocol.ipynb #7d4db9f9
 def _precision_recall(fake, real, settings):
     k = settings.neighbours
     return dict(zip(('precision', 'recall'), precision_recall(fake, real, k, real.balls(k)))) | dict(neighbours=k)

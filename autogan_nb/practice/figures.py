@@ -57,6 +57,7 @@ def _heat_map(ax, cell, records):
     ax.set_title(f'cell {cell}, searched at {records[0]["size"]}x{records[0]["size"]}', fontsize=9, loc='left')
     return image
 
+# %% ../../nbs/practice/105_figures.ipynb #08a328e7
 def plot_preferences(
     records: list, # dicts from the log of a search
 ): # matplotlib figure

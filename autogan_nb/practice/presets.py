@@ -229,6 +229,7 @@ def read_sets(
 def _first(*values):
     return next(value for value in values if value is not None)
 
+# %% ../../nbs/practice/102_presets.ipynb #184a4571
 def settings_from(
     options: RunOptions, # of a command
     size_of = None, # makes the size from the bottom width, where an architecture is given

@@ -74,6 +74,7 @@ def _fill(net, names, weights, needs):
     net.load_state_dict({ours: weights[names[ours]] for ours in net.state_dict()})
     return net.eval()
 
+# %% ../../nbs/practice/108_published.ipynb #3461c3a4
 def _renamed(net, parts):
     "Map our names of a network's tensors to theirs, given the mapping of its parts."
     split = {name: name.rpartition('.') for name in net.state_dict()}
@@ -86,6 +87,7 @@ def _check_width(weights, names, width):
     if name not in weights or weights[name].shape != (width, width, 3, 3):
         raise ValueError(f'the checkpoint has no {name} of shape {(width, width, 3, 3)}, which a network of its width needs')
 
+# %% ../../nbs/practice/108_published.ipynb #d410c229
 def _sizes(weights):
     "Return width, latent length, bottom width and channels of a published generator. ValueError if its shapes are impossible."
     last, linear = (weights[name].shape for name in ('to_rgb.2.weight', 'l1.weight'))
@@ -103,6 +105,7 @@ def _fixed_names(arch):
     "Return the names in a published fixed model of this architecture."
     return set(_renamed(DerivedGenerator(arch, 1, 1, 1), _fixed_parts(arch)).values())
 
+# %% ../../nbs/practice/108_published.ipynb #8be1aa23
 def recognise(
     weights: dict, # of a published fixed generator
     gen_model: str = None, # the name of the model's code in the checkpoint, if any

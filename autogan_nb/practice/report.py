@@ -20,8 +20,7 @@ from ..data.datasets import DATASETS
 from ..data.streaming import open_data
 from ..files import write_atomic
 from .figures import show_copies, tiles
-from .jobs import file_name
-from .runs import RunFolder
+from .runs import file_name, RunFolder
 from ..search.derived_gan import DerivedGenerator, derive_from, generate_images, load_generator
 from ..search.shared_gan import SharedGenerator
 from ..search.space import Architecture
@@ -175,6 +174,7 @@ def _trainer(saved):
     saved = saved.get('loop', saved)                # earlier versions had neither loop nor task around the trainer
     return saved.get('task', saved)['trainer']
 
+# %% ../../nbs/practice/106_report.ipynb #ce6a317e
 def _in_training(report, name, training):
     "Build the average of a contender from the state of its training."
     gan = report.preset['final_gan']
@@ -184,6 +184,7 @@ def _in_training(report, name, training):
     generator.load_state_dict({key.removeprefix('module.'): value for key, value in trainer['average'].items() if key != 'n_averaged'})
     return generator.eval(), f'{name}, in training, after step {trainer["steps"]:,}'
 
+# %% ../../nbs/practice/106_report.ipynb #6ab90268
 def _shared(report, arch):
     "Build an architecture from the shared weights of a search."
     gan = report.preset['search_gan']
@@ -263,6 +264,7 @@ img,svg{max-width:100%;height:auto}img{background:#fff;border-radius:4px}pre{ove
 pre{padding:.6rem;border:1px solid var(--line);border-radius:4px}
 td,th{vertical-align:top;padding:.2em .6em .2em 0}
 .note{font-style:italic;opacity:.8}a.anchor-link{display:none}"""
+
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">\
 <title>{title}</title><style>{style}</style></head>
@@ -284,6 +286,7 @@ def page_of(
     body, _ = HTMLExporter(template_name='basic', exclude_input=True, exclude_output_prompt=True).from_notebook_node(notebook)
     return _PAGE.format(title=html.escape(title), style=_STYLE, body=body)
 
+# %% ../../nbs/practice/106_report.ipynb #1ca204ae
 def _described(output, words):
     "Give the picture of an output a text for screen readers."
     if 'image/png' in output.get('data', {}): output.metadata['image/png'] = output.metadata.get('image/png', {}) | dict(alt=words)
@@ -315,6 +318,7 @@ def _pass_on(notebook, run):
     for cell in notebook.cells:
         if 'injected-parameters' in cell.metadata.get('tags', []): cell.source = f'# Parameters\nrun = {json.dumps(run)}\n'
 
+# %% ../../nbs/practice/106_report.ipynb #08428349
 def write_report(
     path, # the folder of a run
     out=None, # the page to write, .html; None: report.html in the folder

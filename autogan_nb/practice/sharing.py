@@ -29,11 +29,13 @@ def export_graph(
 # %% ../../nbs/practice/107_sharing.ipynb #2abbd74e
 def _facts(generator): return json.dumps(generator.settings | {'notes': generator.notes}, default=str)
 
+# %% ../../nbs/practice/107_sharing.ipynb #e9438b14
 def _pt2_bytes(generator):
     file = io.BytesIO()
     torch.export.save(export_graph(generator), file, extra_files={'autogan_nb': _facts(generator)})
     return file.getvalue()
 
+# %% ../../nbs/practice/107_sharing.ipynb #8d4f7470
 def _onnx_bytes(generator):
     try: import_module('onnx'), import_module('onnxscript')
     except ImportError: raise ImportError("writing .onnx needs onnx and onnxscript: pip install 'autogan-nb[onnx]'") from None
@@ -45,12 +47,14 @@ def _onnx_bytes(generator):
 # %% ../../nbs/practice/107_sharing.ipynb #3186f65b
 _FORMATS = {'.pt2': _pt2_bytes, '.onnx': _onnx_bytes}
 
+# %% ../../nbs/practice/107_sharing.ipynb #a9551aff
 def _format(path):
     "Return the suffix of a file. ValueError if it is not a format that we export to."
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS: raise ValueError(f'cannot export to {str(path)!r}: the name must end in .pt2 (torch.export) or .onnx')
     return suffix
 
+# %% ../../nbs/practice/107_sharing.ipynb #ebe4e2a9
 def export_generator(
     generator: nn.Module, # a `DerivedGenerator`
     path, # file to write: `*.pt2` for PyTorch without this package, `*.onnx` for everything else
@@ -93,6 +97,7 @@ def _checked(name, data):
     if strange is not None: raise ValueError(f'it asks for {strange[:60]!r}')
     return json.dumps(tree)
 
+# %% ../../nbs/practice/107_sharing.ipynb #fb94066c
 def _copied(path):
     "Copy a .pt2 file into memory, each part checked."
     check_archive(path)
@@ -112,11 +117,13 @@ def _run_onnx(path):
     facts = session.get_modelmeta().custom_metadata_map.get('autogan_nb', '{}')
     return lambda z: torch.from_numpy(session.run(None, {'z': z.cpu().numpy()})[0]), facts
 
+# %% ../../nbs/practice/107_sharing.ipynb #9686a5ef
 def _run_pt2(path):
     extra = {'autogan_nb': ''}
     with _quiet('torch.export'): run = torch.export.load(_copied(path), extra_files=extra).module()
     return lambda z: run(z.cpu()), extra['autogan_nb'] or '{}'
 
+# %% ../../nbs/practice/107_sharing.ipynb #623c6e57
 @contextmanager
 def _quiet(name):
     "Disable a logger within a `with` block."
@@ -125,6 +132,7 @@ def _quiet(name):
     try: yield
     finally: logger.disabled = before
 
+# %% ../../nbs/practice/107_sharing.ipynb #3ada14d3
 def load_exported(
     path, # of a file written by `export_generator`
 ) -> tuple: # (a function from latents to images, both on the CPU; a dictionary of settings and notes)

@@ -70,6 +70,7 @@ def step(self: FinalTraining) -> torch.Tensor: # (discriminator's last loss, gen
     if self.trainer.steps % SNAPSHOT_EVERY == 0: self.tell('end', dict(step=self.trainer.steps))
     return self.losses
 
+# %% ../../nbs/search/49_derive.ipynb #f3136ec4
 def _cycle(training):
     "One cycle, its losses checked when it is time"
     report = torch.stack(training.trainer.cycle(training.stream))
@@ -78,6 +79,7 @@ def _cycle(training):
     steps = training.trainer.steps
     if training.trainer.device.type == 'cpu' or training.done or steps % SNAPSHOT_EVERY == 0: _check_losses(training)
 
+# %% ../../nbs/search/49_derive.ipynb #d1bbf76d
 def _check_losses(training):
     "NonFiniteError for the first cycle since the last check whose losses or gradient are not finite"
     bad, first = first_nonfinite(training.unseen), training.trainer.steps - len(training.unseen)
@@ -86,6 +88,7 @@ def _check_losses(training):
     images = training.stream.newest if first + bad + 1 == training.trainer.steps else 'not the newest'
     raise NonFiniteError('a loss or a gradient', step=first + bad, seed=training.seed, arch=str(training.arch), images=images)
 
+# %% ../../nbs/search/49_derive.ipynb #bb512f8b
 @patch
 def advance(self: FinalTraining,
     until: int, # the step to reach

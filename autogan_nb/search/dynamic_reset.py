@@ -160,7 +160,7 @@ class SharedGAN(Task):
         self.data, self.score_fn, self.config, self.gan = data, score_fn, config, gan
         self.seed, self.engine, self.build = seed, engine, build
         self.n_cells, self.rng = check_size(data.size, gan.bottom), torch.Generator().manual_seed(seed)
-        self.rngs = self.rng, torch.Generator(data.device).manual_seed(seed)
+        self.rngs, self.batches = (self.rng, torch.Generator(data.device).manual_seed(seed)), (gan.d_batch, gan.g_batch)
         self.detector = CollapseDetector(config.reset_window, config.reset_threshold, config.reset_statistic)
         self.iteration, self.cells, self.restarts = -1, 1, 0
         self.archs, self.losses, self.seen, self.reward_z = None, [], 0, None
@@ -169,8 +169,6 @@ class SharedGAN(Task):
 
     @property
     def size(self): return self.gan.bottom * 2 ** self.cells
-    @property
-    def batches(self): return self.gan.d_batch, self.gan.g_batch
 
     @property
     def cycles(self) -> int:
@@ -178,11 +176,13 @@ class SharedGAN(Task):
         d_steps = round(self.config.epochs * -(-len(self.data) // self.gan.d_batch))
         return max(1, round(d_steps / self.gan.n_critic))
 
+# %% ../../nbs/search/46_dynamic_reset.ipynb #81fcad66
 def _new_trainer(gan):
     "New networks and optimizers"
     G, D = seeded(lambda: gan.build(gan.n_cells, gan.gan, gan.data.channels), 1000 * gan.seed + gan.restarts)
     return configure_engine(GANTrainer(G.to(gan.data.device), D.to(gan.data.device), gan.gan, gan.rngs[1]), gan.engine)
 
+# %% ../../nbs/search/46_dynamic_reset.ipynb #038c3a8b
 def _new_stream(gan): return gan.data.batches(gan.gan.d_batch, gan.size, gan.rng)
 
 # %% ../../nbs/search/46_dynamic_reset.ipynb #c75e4cf0
@@ -206,6 +206,7 @@ def train(self: SharedGAN,
     self.archs, self.losses, self.seen = None, [], 0
     return dict(d_loss=d_loss, g_loss=g_loss, collapsed=collapsed)
 
+# %% ../../nbs/search/46_dynamic_reset.ipynb #a1ee2095
 def _check_losses(gan):
     "NonFiniteError for the first cycle since the last check whose losses or gradient are not finite"
     if (bad := first_nonfinite(gan.losses[gan.seen:])) is None: return
@@ -214,6 +215,7 @@ def _check_losses(gan):
     raise NonFiniteError('a loss or a gradient', iteration=gan.iteration, step=step, seed=gan.seed, resets=gan.restarts,
                          archs=[str(arch) for arch in gan.archs[step * calls:(step + 1) * calls]], images=images)
 
+# %% ../../nbs/search/46_dynamic_reset.ipynb #b1ad8b7f
 def _tell_detector(gan) -> bool:
     "Tell the detector the losses that it has not seen; True if the GAN has collapsed"
     new = torch.stack(gan.losses[gan.seen:])[:, :2].tolist()
@@ -262,6 +264,7 @@ def reset(self: SharedGAN):
 @patch
 def use_batches(self: SharedGAN, d_batch: int, g_batch: int):
     "Go on with batches of other sizes"
+    self.batches = d_batch, g_batch
     self.gan = self.trainer.config = replace(self.gan, d_batch=d_batch, g_batch=g_batch)
     self.stream.batch_size = d_batch
 
@@ -272,7 +275,8 @@ _FACTS = ('iteration', 'cells', 'restarts', 'seen', 'reward_z')
 @patch
 def state(self: SharedGAN) -> dict: # plain values and tensors
     "Return all that the next steps depend on"
-    done = dict(archs=self.archs and [str(arch) for arch in self.archs], losses=list(self.losses), batches=self.batches, most=self.draw.most)
+    archs = self.archs and [str(arch) for arch in self.archs]
+    done = dict(archs=archs, losses=list(self.losses), batches=self.batches, most=self.draw.most)
     return {name: getattr(self, name).state_dict() for name in _PARTS} | {name: getattr(self, name) for name in _FACTS} | done
 
 @patch

@@ -42,6 +42,7 @@ def _numbers(rewards, n):
     if not all(map(math.isfinite, rewards)): raise ValueError(f"rewards are {rewards}: expected finite numbers")
     return rewards
 
+# %% ../../nbs/search/47_mlas.ipynb #0101079f
 def top_k(
     proposals: list, # M measured candidates
     rewards, # (M,) one reward each: tensor or numbers
@@ -97,12 +98,14 @@ class Written:
     entropies: torch.Tensor = None # (T,)
     start: tuple = None # (h, c), each (H,): before the first decision; None: zeros
 
+# %% ../../nbs/search/47_mlas.ipynb #5d224ebc
 def _unstacked(samples, start):
     "A `Written` for each row of a batch"
     rows = zip(zip(*samples.hidden), samples.tokens, samples.log_probs, samples.entropies)
     starts = zip(*start) if start else [None] * len(samples)
     return [Written(*row, begin) for row, begin in zip(rows, starts)]
 
+# %% ../../nbs/search/47_mlas.ipynb #a7e92ebb
 def _stacked(payloads):
     "Payloads as one batch of `Samples`, with the starts"
     pair = lambda pairs: tuple(torch.stack(part) for part in zip(*pairs)) if pairs[0] else None

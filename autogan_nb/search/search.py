@@ -136,19 +136,27 @@ class Search(Loop):
         self.tell('end', record)
         return record
 
-    def _iterate(self):
-        if self.now.trained is None: self._train()
-        if self.now.learned is None: self.now.learned = self._learn()
-        record = dict(iteration=self.iteration, size=self.task.size) | self.now.trained | self.now.learned
-        record |= dict(choices=self.strategy.preferences())
-        self.tell('trained', record)
-        beams = self.rank() if self.iteration + 1 in self.config.grow_after else None
-        self.iteration += 1
-        if beams: self._grow(beams)
-        if record['collapsed'] and not self.done: self._reset()
-        self.rewards.forget()
-        self.now = IterationState()
-        return record | dict(resets=self.resets)
+# %% ../../nbs/search/48_search.ipynb #05a45326
+@patch
+def _iterate(self: Search) -> dict: # what happened, in plain values, for the log
+    "Train, learn, grow if it is time, reset if the task has collapsed"
+    if self.now.trained is None: self._train()
+    if self.now.learned is None: self.now.learned = self._learn()
+    record = dict(iteration=self.iteration, size=self.task.size) | self.now.trained | self.now.learned
+    record |= dict(choices=self.strategy.preferences())
+    self.tell('trained', record)
+    beams = self.rank() if self.iteration + 1 in self.config.grow_after else None
+    self.iteration += 1
+    if beams:
+        self.beams_by_size[str(self.task.size)] = [(str(beam.arch), beam.reward) for beam in beams]
+        self.strategy.grow(beams)
+        self.task.grow()
+    if record['collapsed'] and not self.done:
+        self.resets += 1
+        self.task.reset()
+    self.rewards.forget()
+    self.now = IterationState()
+    return record | dict(resets=self.resets)
 
 # %% ../../nbs/search/48_search.ipynb #eb0be91c
 @patch
@@ -157,6 +165,7 @@ def _train(self: Search):
     self.now.trained = self.task.train(lambda n: [proposal.arch for proposal in self.strategy.propose(n)], self.tick)
     self.rewards.forget()
 
+# %% ../../nbs/search/48_search.ipynb #648a8795
 @patch
 def _learn(self: Search) -> dict: # mean reward and entropy of the iteration, its best architecture
     "Let the strategy learn; the shared weights stay as they are"
@@ -170,6 +179,7 @@ def _learn(self: Search) -> dict: # mean reward and entropy of the iteration, it
     mean = lambda key: sum(row[key] for row in rows) / len(rows) if key in rows[0] else None
     return dict(reward=mean('reward'), entropy=mean('entropy'), best=str(best), best_reward=known[best])
 
+# %% ../../nbs/search/48_search.ipynb #d7ce9ed6
 @patch
 def _ask(self: Search, propose) -> tuple: # (proposals, their rewards)
     "Propose and measure; if that is interrupted, nothing has been proposed"
@@ -188,19 +198,6 @@ def rank(self: Search) -> list: # of K `Beam`s, best first
     beams = top_k(*self._ask(lambda: self.strategy.propose_unique(self.config.candidates)), self.config.top_k)
     self.tell('ranked', beams)
     return beams
-
-@patch
-def _grow(self: Search, beams):
-    "Go on from the best beams, one step longer"
-    self.beams_by_size[str(self.task.size)] = [(str(beam.arch), beam.reward) for beam in beams]
-    self.strategy.grow(beams)
-    self.task.grow()
-
-@patch
-def _reset(self: Search):
-    "Start the shared weights again; the strategy keeps what it has learned (section 3.2)"
-    self.resets += 1
-    self.task.reset()
 
 # %% ../../nbs/search/48_search.ipynb #35de2714
 def make_search(
@@ -242,15 +239,6 @@ def load(self: Search,
     self.rewards.load(state['rewards'], parse)
     self.strategy.rng.set_state(state['rng'].cpu())
 
-@patch(as_prop=True)
-def rngs(self: Search): return self.task.rngs
-@patch(as_prop=True)
-def batches(self: Search): return self.task.batches
-@patch(as_prop=True)
-def seed(self: Search): return self.task.seed
-@patch
-def use_batches(self: Search, *sizes): self.task.use_batches(*sizes)
-
 # %% ../../nbs/search/48_search.ipynb #ff55c03a
 class SearchBar(Callback):
     "Show a progress bar over all iterations; a context manager"
@@ -290,7 +278,7 @@ class Gallery(Callback):
 
     def trained(self, search, record):
         if self.z is None:
-            latents = torch.randn(32, search.task.gan.latent_dim, generator=make_rng(search.seed))
+            latents = torch.randn(32, search.task.gan.latent_dim, generator=make_rng(search.task.seed))
             self.z = latents.to(search.task.data.device)
         self.show(search, f'growth/{record["iteration"] + 1:04d}', search.strategy.space.parse(record['best']), self.z)
 
