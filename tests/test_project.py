@@ -96,14 +96,14 @@ def patched(function):
 
 
 def methods():
-    "The methods of every class of the package, by its name, patched ones included."
+    "The methods of every class of the package, by module and name, ones patched there included (drawings give architectures two more)."
     functions, known = (ast.FunctionDef, ast.AsyncFunctionDef), {}
     for module in MODULES:
         for node in ast.walk(tree_of(module)):
             if isinstance(node, ast.ClassDef):
-                known.setdefault(node.name, set()).update(n.name for n in node.body if isinstance(n, functions))
+                known.setdefault((module, node.name), set()).update(n.name for n in node.body if isinstance(n, functions))
             if isinstance(node, functions):
-                for name in patched(node): known.setdefault(name, set()).add(node.name)
+                for name in patched(node): known.setdefault((module, name), set()).add(node.name)
     return known
 
 

@@ -18,6 +18,7 @@ from ..data.images import check_size
 from ..gan.engine import Engine
 from ..gan.training import GANConfig, RECIPES, TrainConfig
 from ..search.mlas import SearchConfig
+from ..search.space import AUTOGAN
 from ..settings import checked, fields_of, flat, from_text, settings_of, to_text, unknown, with_settings
 
 # %% ../../nbs/practice/102_presets.ipynb #3ca17d6c
@@ -43,6 +44,10 @@ class Preset:
         if widths[0] != widths[1]: raise ValueError(f'bottom widths {widths[0]} and {widths[1]} differ')
         growths, given = check_size(self.size, self.final_gan.bottom) - 1, self.search.grow_after
         if len(given) != growths: raise ValueError(f'{self.size} pixels need {growths} growth{"s" * (growths != 1)}, grow_after is {given}')
+        if self.search.candidates > (n := AUTOGAN.count(1)):
+            raise ValueError(f'M = {self.search.candidates} candidates, the first cell has only {n} variants')
+        if labels := self.search_gan.n_classes or self.final_gan.n_classes:
+            raise ValueError(f'n_classes is {labels}, but the networks of the commands take no labels: expected 0')
         if self.train.finalists > self.search.top_k:
             raise ValueError(f'{self.train.finalists} finalists, but the search selects only K = {self.search.top_k} architectures')
 

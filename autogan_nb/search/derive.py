@@ -24,6 +24,7 @@ def derived_networks(
     channels: int, # of the images
 ) -> tuple: # (generator, discriminator)
     "Build the networks of a training from scratch"
+    if gan.n_classes: raise ValueError(f'n_classes is {gan.n_classes}, but these networks take no labels: build others')
     G = DerivedGenerator(arch, gan.g_width, gan.latent_dim, gan.bottom, channels)
     return G, Discriminator(len(arch), gan.d_width, channels, gan.bottom)
 

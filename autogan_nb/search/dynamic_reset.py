@@ -142,6 +142,7 @@ def shared_networks(
     **options, # of `SharedGenerator`: another space
 ) -> tuple: # (generator, discriminator)
     "Build the networks of a shared GAN"
+    if gan.n_classes: raise ValueError(f'n_classes is {gan.n_classes}, but these networks take no labels: build others')
     G = SharedGenerator(n_cells, gan.g_width, gan.latent_dim, gan.bottom, channels, **options)
     return G, Discriminator(n_cells, gan.d_width, channels, gan.bottom)
 

@@ -260,7 +260,7 @@ class SearchConfig(SharedConfig):
     controller_steps: int = 30 # learning steps of the strategy in each iteration
     controller_batch: int = 1 # architectures in a learning step (the published code: 1)
     candidates: int = 10 # M, proposed without duplicates at a growth and at the end
-    top_k: int = 5 # K, the beams and the finalists kept
+    top_k: int = 5 # K, number of beams and of finalists
     strategy: str = 'reinforce' # who proposes architectures: a row of `STRATEGIES`; random is the one to beat
     hidden: int = 100 # size of the controller's hidden state
     controller_lr: float = 3.5e-4 # of the controller's Adam
