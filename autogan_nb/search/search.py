@@ -165,7 +165,7 @@ def _train(self: Search):
     self.now.trained = self.task.train(lambda n: [proposal.arch for proposal in self.strategy.propose(n)], self.tick)
     self.rewards.forget()
 
-# %% ../../nbs/search/48_search.ipynb #648a8795
+# %% ../../nbs/search/48_search.ipynb #e8a0680b
 @patch
 def _learn(self: Search) -> dict: # mean reward and entropy of the iteration, its best architecture
     "Let the strategy learn; the shared weights stay as they are"
@@ -179,7 +179,7 @@ def _learn(self: Search) -> dict: # mean reward and entropy of the iteration, it
     mean = lambda key: sum(row[key] for row in rows) / len(rows) if key in rows[0] else None
     return dict(reward=mean('reward'), entropy=mean('entropy'), best=str(best), best_reward=known[best])
 
-# %% ../../nbs/search/48_search.ipynb #d7ce9ed6
+# %% ../../nbs/search/48_search.ipynb #cb5b6152
 @patch
 def _ask(self: Search, propose) -> tuple: # (proposals, their rewards)
     "Propose and measure; if that is interrupted, nothing has been proposed"
