@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"The pictures of a search on the first page and in notebook 04, from a run folder of autogan_search: python .ci/growth.py RUN"
+"The pictures of a search on the first page and in notebook 05, from a run folder of autogan_search: python .ci/growth.py RUN"
 import shutil
 import sys
 from pathlib import Path
@@ -69,7 +69,7 @@ def poster(shown, path):
 
 
 def main(run):
-    "Make them all."
+    "Write all pictures."
     shown = scenes(run)
     film(shown, IMAGES/'growth.gif')
     poster(shown, IMAGES/'growth.png')

@@ -58,16 +58,16 @@ def with_code(text):
 
 
 def shown_default(default):
-    "A default value as one writes it; of a long one the beginning, up to its bracket."
+    "A default value as in code; a long one is cut off, if possible at its bracket."
     text = getattr(default, '__name__', None) or repr(default)
     if len(text) > 28: text = f"{text.split('(')[0]}(...)" if '(' in text[:28] else f'{text[:25]}...'
     return html.escape(text, quote=False)
 
 
 def cells(name, doc):
-    "The cells of one row of a table of parameters, of what docments knows."
+    "The cells of one row of a table of parameters, from docments."
     anno, default = doc.get('anno', EMPTY), doc.get('default', EMPTY)
-    known = anno not in (EMPTY, None, type(None))                    # docments takes the type of a default: None tells nothing
+    known = anno not in (EMPTY, None, type(None))                    # docments takes the type of a default: that of None says nothing
     return [name, f'<code>{html.escape(shown_type(anno))}</code>' if known else '',
             '' if default is EMPTY else f'<code>{shown_default(default)}</code>', with_code(doc.get('docment') or '')]
 
@@ -124,7 +124,7 @@ def defined(source):
 
 
 def fold_export(cell):
-    "nbdev leaves exported code out of a page; here it stays, folded, because the story speaks of it."
+    "nbdev leaves exported code out of a page; here it stays, folded, because the text refers to it."
     exported = cell.cell_type == 'code' and {'export', 'exporti'} & (cell.directives_ or {}).keys()
     if not exported or 'hide' in cell.directives_ or only_imports(cell.source): return rm_export(cell)
     cell.source, cell.folded = f'#| code-fold: true\n#| code-summary: "Code: {", ".join(defined(cell.source)[:6])}"\n{cell.source}', True
@@ -157,7 +157,7 @@ class Pages(FilterDefaults):
         return [p for p in (ours.get(p, p) for p in super().base_procs()) if p]
 
 
-# What stands on every page
+# On every page
 
 def links(notebook):
     "Where a page can be run, and where its sources are: one line of HTML."

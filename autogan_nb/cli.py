@@ -108,10 +108,10 @@ def autogan_search(options: SearchOptions):
 def find_arch(
     text: str, # what `Architecture.parse` reads, or a run folder
 ) -> Architecture: # of a run: the selected one
-    "Return the architecture that is meant; raise ValueError if there is none."
+    "Return the architecture that a text or a run names; raise ValueError if there is none."
     found = Path(text) / 'architectures.json'
     if not found.exists(): return Architecture.parse(text)
-    chosen = lambda row: row.get('selected', row.get('kept'))           # kept: the old name
+    chosen = lambda row: row.get('selected', row.get('kept'))           # `kept` in older runs
     try: selected = next(row['arch'] for row in json.loads(found.read_text()) if chosen(row))
     except (ValueError, TypeError, AttributeError, LookupError, StopIteration, RecursionError):
         raise ValueError(f'{found} does not say which architecture the run selected') from None
@@ -145,14 +145,14 @@ def _published_generator(path, device, arch):
 def find_generator(
     source: str, # a run folder, a generator file, a published checkpoint, or the name of one that comes with the package
     device: str = 'cpu', # where to put it
-    arch: str = None, # architecture, for a published checkpoint that holds a whole search or does not tell
+    arch: str = None, # architecture, for a published checkpoint that holds a whole search or does not record it
 ): # a `DerivedGenerator`
-    "Load a generator; raise FileNotFoundError or ValueError with the reason if it cannot be had."
+    "Load a generator; raise FileNotFoundError or ValueError with the reason if it cannot be loaded."
     path = PRETRAINED.get(source) or Path(source)
     if not path.exists():
         raise FileNotFoundError(f'no run folder or generator file at {source!r}; the package comes with {", ".join(PRETRAINED)}')
     if path.suffix == '.pth': return _published_generator(path, device, arch)
-    if arch: raise ValueError(f'{source!r} knows its architecture: leave out --arch')
+    if arch: raise ValueError(f'{source!r} records its architecture: leave out --arch')
     return load_generator(path / 'generator.safetensors' if path.is_dir() else path, device)
 
 # %% ../nbs/05_cli.ipynb #2fb7143e
@@ -185,7 +185,7 @@ def _measured_on(options, notes):
 class EvalOptions:
     "What to measure, and how."
     source: str # a run folder, a generator file, a published checkpoint (.pth), a folder of images, or an .npz file of images
-    arch: str = None # architecture, for a published checkpoint that holds a whole search or does not tell
+    arch: str = None # architecture, for a published checkpoint that holds a whole search or does not record it
     data: str = None # real images: a data set, a folder, or an .npz file, also of statistics (mu, sigma); those of the training by default
     root: str = None # folder where data sets are stored
     write_reference: str = None # where to write the statistics of the real images, .npz with mu and sigma
@@ -251,7 +251,7 @@ class SampleOptions:
     n: int = 64 # images
     seed: int = 0 # seed of the latents
     zoom: int = 2 # screen pixels per pixel
-    arch: str = None # architecture, for a published checkpoint that holds a whole search or does not tell
+    arch: str = None # architecture, for a published checkpoint that holds a whole search or does not record it
     device: str = 'auto' # auto, cpu or cuda
 
 # %% ../nbs/05_cli.ipynb #0a5b0c84
@@ -269,7 +269,7 @@ class ExportOptions:
     "What to export."
     source: str # a run folder, a generator file, or a published checkpoint; digits comes with the package
     out: str # file to write: .onnx or .pt2
-    arch: str = None # architecture, for a published checkpoint that holds a whole search or does not tell
+    arch: str = None # architecture, for a published checkpoint that holds a whole search or does not record it
 
 @command
 def autogan_export(options: ExportOptions):

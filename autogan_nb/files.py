@@ -89,7 +89,7 @@ def from_json(
 
 # %% ../nbs/02_files.ipynb #5d657dfb
 def save_weights(
-    path, # file to write or replace, by custom `*.safetensors`
+    path, # file to write or replace, by convention `*.safetensors`
     tensors: dict, # name to tensor, on any device
     facts: dict, # what a reader must know: settings, notes
 ):
@@ -175,7 +175,7 @@ class HubModel(nn.Module, PyTorchModelHubMixin, library_name='autogan_nb', tags=
         raise NotImplementedError(f'{type(self).__name__} must say which settings it was built with')
 
     def save(self,
-        path, # file to write, by custom `*.safetensors`
+        path, # file to write, by convention `*.safetensors`
         **notes, # facts for a reader: data set, scores, seed
     ):
         "Write the network with its settings and `notes` into one safetensors file."

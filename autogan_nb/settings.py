@@ -29,7 +29,7 @@ class Setting(NamedTuple):
     help: str           # the comment beside the field
     optional: bool      # may it be None?
     group: str = ''     # heading in the help of a command
-    of: tuple = ()      # dotted names of the settings that it stands for, as an option of a command
+    of: tuple = ()      # dotted names of the settings that it changes, if it is an option of a command
 
 # %% ../nbs/04_settings.ipynb #3b990042
 def _source(kind):
@@ -190,7 +190,7 @@ def switch(
 def positional(
     kind: type, # a dataclass of options
 ) -> list: # of `Setting`
-    "List the options that may be given as bare words."
+    "List the options that may be given as positional arguments."
     options = fields_of(kind)
     return [s for s in options if s.default is MISSING] or options[:1]
 
@@ -255,14 +255,14 @@ def _unknown_option(word, func, parser):
 
 # %% ../nbs/04_settings.ipynb #90c5f13c
 def _split(func, words):
-    "Split a command line into texts by option; raise ValueError for a word that is no option."
+    "Split a command line into texts by option; raise ValueError for an argument that is no option."
     parser = make_parser(func)
     found, left = parser.parse_known_args([_spelt(word) for word in words])
     found = {name: text for name, text in vars(found).items() if text not in (None, False)}
     free = [s.name for s in positional(options_type(func)) if s.name not in found]
     for word in left:
         if word.startswith('-'): raise _unknown_option(word.partition('=')[0], func, parser)
-        if not free: raise ValueError(f'unexpected word {word!r}')
+        if not free: raise ValueError(f'unexpected argument {word!r}')
         found[free.pop(0)] = word
     return found
 
@@ -275,7 +275,7 @@ def _value(setting, given):
 # %% ../nbs/04_settings.ipynb #14640b2a
 def read_options(
     func, # a command
-    words: list, # what stands after its name
+    words: list, # what follows its name
 ): # an instance of the dataclass of its options
     "Read a command's options; raise ValueError for an unknown option, a value of another type, or a missing one."
     kind, found = options_type(func), _split(func, words)
@@ -288,7 +288,7 @@ ASKING = ('-h', '--help', '--help-all', '--help_all')
 
 def help_text(
     func, # a command
-    words: list, # what stands after its name: options may change the defaults that are shown
+    words: list, # what follows its name: options may change the defaults that are shown
 ) -> str:
     "Return the help of a command."
     if not hasattr(options_type(func), 'start'): return make_parser(func).format_help()
@@ -321,9 +321,9 @@ def plain_errors():
 # %% ../nbs/04_settings.ipynb #6be5d149
 def from_shell(
     func, # a command
-    words: list = None, # what stands after its name; None: what the shell gave
+    words: list = None, # what follows its name; None: what the shell gave
 ):
-    "Call a command with the words of a command line; show warnings as one sentence each."
+    "Call a command with the arguments of a command line; show warnings as one sentence each."
     words = sys.argv[1:] if words is None else words
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f'{func.__name__}: warning: {message}', file=sys.stderr)

@@ -207,7 +207,7 @@ class NotebookProgressBar(tqdm):
 def progress_bar(
     iterable = None, # what to iterate over; None: call `.update(k)` yourself
     total = None, # number of steps, if `iterable` has no length
-    desc = '', # a word or two before the bar
+    desc = '', # a short label before the bar
     quiet: bool = False, # True: no bar
 ): # an iterable, also with `update`, `set_postfix` and `close`
     "Return a progress bar with the time left, for a notebook's page or for stderr."

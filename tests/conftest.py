@@ -1,4 +1,4 @@
-"""The suite has short versions of the tests of survival.
+"""The suite has short versions of the recovery tests.
 
 `pytest tests/test_kill.py tests/test_faults.py --long -n 0` runs the long ones too (some twenty minutes)
 and writes nbs/results/survival.json."""

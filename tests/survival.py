@@ -67,13 +67,13 @@ _context.set_forkserver_preload(['autogan_nb.cli', 'matplotlib.pyplot', 'torch.u
 
 
 class Running:
-    "A command in a process of its own; what it prints is kept."
+    "A command in a process of its own; its output is stored."
     def __init__(self,
         words,          # the command and its arguments
         folder,         # where it runs, and where its output and its journal go
         kill=None,      # (phase, how many times it is to be entered, seconds after that) at which it ends itself
         sign=signal.SIGKILL,  # by which signal; more than one: a second apart
-        snapshots=None, # folder in which every checkpoint is kept
+        snapshots=None, # folder in which every checkpoint is stored
         threads=1,
         before=None,    # called in the process before anything else
         slow=None,      # a phase that takes a second longer each time
@@ -243,7 +243,7 @@ def watch(journal, kill, sign, slow):
 
 
 def keep_snapshots(folder):
-    "Keep every checkpoint that is written: a hard link, which costs nothing."
+    "Store every checkpoint that is written, as a hard link, which costs nothing."
     folder.mkdir(parents=True, exist_ok=True)
     save = RunFolder.save_checkpoint
     def saved(self, state):

@@ -210,7 +210,7 @@ MISTAKES = [
     ('autogan_eval digits --data broken/text.png', 'text.png'),
     ('autogan_search --set search.controler_lr=1e-3', "unknown setting 'search.controler_lr': did you mean 'search.controller_lr'?"),
     ('autogan_search --itertions 3', "unknown option '--itertions': did you mean '--iterations'?"),
-    ('autogan_search digits twice', "unexpected word 'twice'"),
+    ('autogan_search digits twice', "unexpected argument 'twice'"),
     ('autogan_search --config broken/text.png', 'text.png cannot be read as JSON'),
     ('autogan_eval', 'SOURCE is missing'),
 ]
@@ -308,7 +308,7 @@ def test_every_setting_can_be_set():
     names = dict(data='stl10', root='/', broken='refuse', extractor='digits') | {
         'search.strategy': 'random', 'search.reset_statistic': 'variance', 'search_gan.loss': 'wasserstein',
         'final_gan.loss': 'wasserstein', 'engine.precision': 'bf16', 'engine.execution': 'compile'}
-    tied = ('size', 'search_gan.bottom', 'final_gan.bottom', 'channels')                # other settings hang on them
+    tied = ('size', 'search_gan.bottom', 'final_gan.bottom', 'channels')                # other settings depend on them
     for name, setting in settings_of(Preset()).items():
         if name in tied or setting.kind == TEXTS: continue
         value = names[name] if setting.kind is str else other[setting.kind](setting.default)

@@ -1,4 +1,4 @@
-"Broken checkpoints, full and locked disks, two processes on one run, numbers that are none: one sentence, nothing lost."
+"Broken checkpoints, full and locked disks, two processes on one run, NaN and infinity: one sentence, nothing lost."
 import json
 import math
 import os
@@ -111,7 +111,7 @@ def test_a_log_that_cannot_grow(half, whole, tmp_path):
 
 @pytest.fixture
 def disk(tmp_path):
-    "A small disk of its own, as a function of its size; skips where nobody may mount."
+    "A small disk of its own, as a function of its size; skips where mounting is not allowed."
     place = tmp_path/'disk'
     place.mkdir()
     def mount(options, *first):
@@ -194,7 +194,7 @@ def test_half_written_pictures_of_a_killed_process_go(tmp_path):
     run.close()
 
 
-# Numbers that are none.
+# NaN and infinity.
 
 def faults_of(path): return RunFolder.open(path).records('fault')
 
@@ -241,7 +241,7 @@ def test_numbers_that_never_come_right_end_a_search(what, whole, tmp_path):
     path = make_run(tmp_path/'run', tiny(whole.data))
     one_sentence(*run(go_on(path), tmp_path/'process', before=partial(faults.poison, what, 'search', 13, 10**6)), 'NaN|finite')
     assert 1 <= len(faults_of(path)) <= 4
-    assert [r['iteration'] for r in search_only(path, tmp_path)] == list(range(6))          # when what was wrong is mended, it goes on
+    assert [r['iteration'] for r in search_only(path, tmp_path)] == list(range(6))          # once the fault is gone, it continues
 
 
 def test_numbers_that_never_come_right_end_a_training(whole, tmp_path):

@@ -1,9 +1,11 @@
-"""Every reader of this package is fed with what it should never get: noise, near misses, and valid files with a few bytes changed.
-It answers with a valid object or with its documented error, one short sentence; nothing else, nothing left behind, nothing run, no hang, no memory filled.
+"""Feed every reader of this package with what it should never get: noise, near misses, and valid files with a few bytes changed.
+
+Each must return a valid object or raise its documented error, in one short sentence.
+It must not leave files behind, run code from a file, hang, or fill the memory.
 
     pytest tests/test_fuzz.py                                        a short round, always the same
     pytest tests/test_fuzz.py --long                                 10,000 inputs for each reader
-    python tests/test_fuzz.py 10000 nbs/results/fuzz.json            the same, with the counts written down"""
+    python tests/test_fuzz.py 10000 nbs/results/fuzz.json            the same, and write the counts to a file"""
 import copy
 import io
 import json
@@ -34,9 +36,9 @@ from hypothesis import strategies as st
 from hypothesis.errors import HypothesisWarning
 from PIL import Image
 
-from autogan_nb.cli import find_arch
-from autogan_nb.practice.presets import OPTIONS, PRESETS, configure, preset_from
-from autogan_nb.settings import settings_of
+from autogan_nb.cli import autogan_search, find_arch
+from autogan_nb.practice.presets import OPTIONS, PRESETS, configure, preset_from, read_config, settings_from
+from autogan_nb.settings import read_options, settings_of
 from autogan_nb.files import load_weights, save_weights
 from autogan_nb.practice.runs import RunFolder
 from autogan_nb.data.datasets import array_file, cifar10
@@ -57,19 +59,23 @@ HARM = Path(tempfile.gettempdir()) / f'autogan-nb-harm-{os.getpid()}'
 
 
 class Payload:
-    "Unpickled in the ordinary way, it makes a folder."
+    "Make a folder when unpickled in the ordinary way."
     def __reduce__(self): return os.mkdir, (str(HARM),)
 
 
-# ---- what goes in ----
+# ---- inputs ----
 
-JUNK = st.one_of(st.none(), st.booleans(), st.sampled_from([0, -1, 1, 2, 3, 2**31, 2**63, 10**30, -1e300, 1e-300, .5, math.nan, math.inf, '', 'x', '../../x', 'pre', '1e400', [], {}, [[]], [1, 2, 3]]),
+ODD_VALUES = [0, -1, 1, 2, 3, 2**31, 2**63, 10**30, -1e300, 1e-300, .5, math.nan, math.inf,
+              '', 'x', '../../x', 'pre', '1e400', [], {}, [[]], [1, 2, 3]]
+JUNK = st.one_of(st.none(), st.booleans(), st.sampled_from(ODD_VALUES),
                  st.integers(), st.floats(), st.text(max_size=20), st.lists(st.integers(-2, 300), max_size=20))
-DEEP = ['[' * 100_000, '{"a":' * 100_000, '[' * 100_000 + ']' * 100_000, '{"cells": ' + '[' * 50_000 + ']' * 50_000 + '}', '1e400', '-1e400', '9' * 5000, '"' + 'x' * 10**6 + '"', '\ud800', '\0']
+DEEP = ['[' * 100_000, '{"a":' * 100_000, '[' * 100_000 + ']' * 100_000, '{"cells": ' + '[' * 50_000 + ']' * 50_000 + '}',
+        '1e400', '-1e400', '9' * 5000, '"' + 'x' * 10**6 + '"', '\ud800', '\0']
+DEEP_BYTES = st.sampled_from(DEEP).map(lambda text: text.encode(errors='replace'))
 
 
 def spliced(draw, whole, other, extra):
-    "`whole` (text or bytes) with one change."
+    "Draw one change of `whole`, a text or bytes."
     def spot(long):
         near = min(300, long)
         return draw(st.one_of(st.integers(0, long), st.integers(0, near), st.integers(long - near, long)))
@@ -88,18 +94,20 @@ def spliced(draw, whole, other, extra):
 
 @st.composite
 def changed_text(draw, seeds):
-    "A valid text with one to four changes."
+    "Draw a valid text with one to four changes."
     text = draw(st.sampled_from(seeds))
-    extra = st.one_of(st.text(max_size=8), st.sampled_from(['-', ',', '0', '-1', '99999999999', 'sc', 's0', 's9', '[', '{', '"', 'null', '1e400', 'NaN', '../', '\n', 'A']))
+    snippets = ['-', ',', '0', '-1', '99999999999', 'sc', 's0', 's9', '[', '{', '"', 'null', '1e400', 'NaN', '../', '\n', 'A']
+    extra = st.one_of(st.text(max_size=8), st.sampled_from(snippets))
     for _ in range(draw(st.integers(1, 4))): text = spliced(draw, text, draw(st.sampled_from(seeds)), extra)
     return text
 
 
 @st.composite
 def changed_bytes(draw, seeds):
-    "A valid file with one to four changes; a bit flipped is the most frequent."
+    "Draw a valid file with one to four changes; the most frequent one flips a bit."
     data = draw(st.sampled_from(seeds))
-    extra = st.one_of(st.binary(min_size=1, max_size=8), st.sampled_from([b'\0' * 8, b'\xff' * 8, struct.pack('<Q', 2**40), struct.pack('<I', 2**31 - 1), b'PK\3\4', b'\x80\x02']))
+    snippets = [b'\0' * 8, b'\xff' * 8, struct.pack('<Q', 2**40), struct.pack('<I', 2**31 - 1), b'PK\3\4', b'\x80\x02']
+    extra = st.one_of(st.binary(min_size=1, max_size=8), st.sampled_from(snippets))
     for _ in range(draw(st.integers(1, 4))):
         if data and draw(st.booleans()):
             i = draw(st.integers(0, len(data) - 1))
@@ -110,13 +118,17 @@ def changed_bytes(draw, seeds):
 
 @st.composite
 def rezipped(draw, seeds):
-    "A zip archive whose members were changed, renamed, dropped or repeated; its checksums are right again."
-    with zipfile.ZipFile(io.BytesIO(draw(st.sampled_from([s for s in seeds if s[:2] == b'PK'])))) as old: members = [(name, old.read(name)) for name in old.namelist()]
-    where = draw(st.integers(0, len(members) - 1)) if draw(st.booleans()) else min(range(len(members)), key=lambda k: len(members[k][0]) + 99 * members[k][0].endswith('.pkl') * -1)
+    "Draw a zip archive whose members were changed, renamed, dropped or repeated; its checksums are right again."
+    archive = draw(st.sampled_from([s for s in seeds if s[:2] == b'PK']))
+    with zipfile.ZipFile(io.BytesIO(archive)) as old: members = [(name, old.read(name)) for name in old.namelist()]
+    if draw(st.booleans()): where = draw(st.integers(0, len(members) - 1))
+    else: where = min(range(len(members)), key=lambda k: len(members[k][0]) - 99 * members[k][0].endswith('.pkl'))
     name, data = members[where]
     kind = draw(st.sampled_from(['change'] * 6 + ['rename', 'drop', 'repeat', 'junk']))
     if kind == 'change': members[where] = name, draw(changed_bytes([data or b'\0', members[0][1]]))
-    if kind == 'rename': members[where] = draw(st.one_of(st.sampled_from(['../../x.npy', '/etc/x', 'labels.npy', 'images.npy', 'mu.npy', 'n.npy']), st.text(min_size=1, max_size=9).filter(lambda t: t.isprintable()))), data
+    if kind == 'rename':
+        names = st.sampled_from(['../../x.npy', '/etc/x', 'labels.npy', 'images.npy', 'mu.npy', 'n.npy'])
+        members[where] = draw(st.one_of(names, st.text(min_size=1, max_size=9).filter(lambda t: t.isprintable()))), data
     if kind == 'drop': del members[where]
     if kind == 'repeat': members.append((name, draw(changed_bytes([data or b'\0']))))
     if kind == 'junk': members[where] = name, draw(st.binary(max_size=200))
@@ -128,15 +140,17 @@ def rezipped(draw, seeds):
 
 
 def paths(tree, here=()):
-    "Where something stands in a tree of dicts and lists."
+    "Yield the path of keys to every value in a tree of dicts and lists."
     yield here
-    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else (): yield from paths(value, (*here, key))
+    inner = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in inner: yield from paths(value, (*here, key))
 
 
 @st.composite
 def changed_tree(draw, trees, junk=JUNK):
-    "A valid tree with one to three values replaced, dropped, or standing under another name."
-    tree, junk = json.loads(json.dumps(draw(st.sampled_from(trees)))), junk.map(copy.deepcopy)      # a later change must not reach the original
+    "Draw a valid tree with one to three values replaced, dropped, or moved to another name."
+    tree = json.loads(json.dumps(draw(st.sampled_from(trees))))
+    junk = junk.map(copy.deepcopy)                      # a later change must not reach the original
     for _ in range(draw(st.integers(1, 3))):
         *way, last = draw(st.sampled_from(list(paths(tree)))) or [None]
         if last is None: return draw(junk)
@@ -155,7 +169,7 @@ def as_json(trees): return changed_tree(trees).map(json.dumps)
 
 @st.composite
 def changed_header(draw, seeds):
-    "A safetensors file whose JSON header was changed; its length is right again."
+    "Draw a safetensors file whose JSON header was changed; its length is right again."
     data = draw(st.sampled_from(seeds))
     length = struct.unpack('<Q', data[:8])[0]
     header = json.loads(data[8:8 + length])
@@ -168,7 +182,7 @@ def changed_header(draw, seeds):
 
 
 def saved(write, suffix=''):
-    "The bytes that `write(path)` writes."
+    "Return the bytes that `write(path)` writes."
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder) / f'file{suffix}')
         return (Path(folder) / f'file{suffix}').read_bytes()
@@ -177,10 +191,10 @@ def saved(write, suffix=''):
 def packed(box, **kwargs): return saved(lambda path: torch.save(box, path, **kwargs))
 
 
-# ---- what may come out ----
+# ---- outcomes ----
 
 class Reader:
-    "A reader, its inputs, and how to see that what it gives is valid."
+    "A reader, its inputs, and a check of the objects it returns."
     def __init__(self, name, inputs, read, valid, refuses=(ValueError,), share=1):
         self.name, self.inputs, self.read, self.valid, self.refuses, self.share = name, inputs, read, valid, refuses, share
 
@@ -192,7 +206,7 @@ def check_words(error):
 
 @contextmanager
 def limited(seconds=30):
-    "TimeoutError in a piece of work that hangs."
+    "Raise TimeoutError where the work inside the `with` takes too long."
     def late(*_): raise TimeoutError(f'more than {seconds} seconds')
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -203,7 +217,7 @@ def limited(seconds=30):
 
 
 def attempt(reader, content):
-    "'valid' or 'refused'; anything else is an error."
+    "Read one input; return 'valid' or 'refused', and raise an error for any other outcome."
     with limited(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         try: found = reader.read(content)
@@ -216,15 +230,16 @@ def attempt(reader, content):
 
 
 def fuzz(reader, n):
-    "The number of inputs by outcome, and seconds."
+    "Run a reader on n inputs; count them by outcome and measure the seconds."
     counts, start, before = Counter(), time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    @settings(max_examples=max(1, int(n * reader.share)), derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=max(1, int(n * reader.share)), derandomize=True, deadline=None, database=None,
+              suppress_health_check=list(HealthCheck))
     @given(reader.inputs)
     def once(content): counts[attempt(reader, content)] += 1
 
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', HypothesisWarning)          # large files make large texts, should one fail
+        warnings.simplefilter('ignore', HypothesisWarning)          # large files make large messages if one fails
         once()
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
     assert grown < 2, f'{grown:.1f} GiB of memory'
@@ -239,7 +254,7 @@ HERE = Path(FOLDER.name)
 
 
 def from_file(read, name):
-    "A reader of bytes, through a file that stands alone in its folder before and after."
+    "Make a reader of bytes from a reader of files; check that it adds no file to the folder."
     place = HERE / f'{len(os.listdir(HERE))} {name}'
     place.mkdir()
     def through(content):
@@ -256,31 +271,48 @@ def good_arch(arch):
 
 
 def architecture_readers():
-    words = st.sampled_from(['pre', 'post', 'none', 'batch', 'instance', 'nearest', 'bilinear', 'deconv', 'sc', 's0', 's1', 's2', '', 'x', 'PRE', '-', ' ', '\t'])
-    texts = [*NAMED, 'AutoGAN-CIFAR10-A', '', *map(str, NAMED.values()), *(' '.join(map(str, a.to_vector())) for a in NAMED.values()), str(A.to_vector()), A.to_json(), repr(A)]
+    words = st.sampled_from(['pre', 'post', 'none', 'batch', 'instance', 'nearest', 'bilinear', 'deconv', 'sc', 's0', 's1', 's2',
+                             '', 'x', 'PRE', '-', ' ', '\t'])
+    as_numbers = [' '.join(map(str, a.to_vector())) for a in NAMED.values()]
+    texts = [*NAMED, 'AutoGAN-CIFAR10-A', '', *map(str, NAMED.values()), *as_numbers, str(A.to_vector()), A.to_json(), repr(A)]
     near = st.lists(st.lists(words, min_size=1, max_size=7).map('-'.join), max_size=20).map(','.join)
     numbers = st.lists(st.integers(-1, 8), max_size=30).map(lambda v: ' '.join(map(str, v)))
-    yield Reader('architecture as text', st.one_of(st.text(), near, numbers, changed_text(texts), changed_text(texts), st.sampled_from(DEEP + ['1 ' * 10**6, '1' * 10**6 + 'x', 'pre-' * 10**6])), Architecture.parse, good_arch)
+    long = st.sampled_from(DEEP + ['1 ' * 10**6, '1' * 10**6 + 'x', 'pre-' * 10**6])
+    inputs = st.one_of(st.text(), near, numbers, changed_text(texts), changed_text(texts), long)
+    yield Reader('architecture as text', inputs, Architecture.parse, good_arch)
 
+    def with_one_entry(drawn):
+        arch, k, value = drawn
+        return [*arch.to_vector()[:k], value, *arch.to_vector()[k + 1:]]
+    near = st.tuples(st.sampled_from(list(NAMED.values())), st.integers(0, 13), st.integers(-1, 4)).map(with_one_entry)
+    changed = changed_tree([a.to_vector() for a in NAMED.values()]).filter(lambda v: isinstance(v, list))
     vectors = st.one_of(st.lists(st.integers(0, 2), max_size=30), st.lists(JUNK, max_size=20), st.just([1] * 10**6), st.just([10**5000]),
-                        changed_tree([a.to_vector() for a in NAMED.values()]).filter(lambda v: isinstance(v, list)),
-                        st.tuples(st.sampled_from(list(NAMED.values())), st.integers(0, 13), st.integers(-1, 4)).map(lambda t: [*t[0].to_vector()[:t[1]], t[2], *t[0].to_vector()[t[1] + 1:]]))
+                        changed, near)
     yield Reader('architecture as vector', vectors, Architecture.from_vector, good_arch)
-    yield Reader('architecture as values', st.one_of(vectors, JUNK.filter(lambda v: not isinstance(v, str)), changed_tree([json.loads(A.to_json())])), Architecture.parse, good_arch)
+    values = st.one_of(vectors, JUNK.filter(lambda v: not isinstance(v, str)), changed_tree([json.loads(A.to_json())]))
+    yield Reader('architecture as values', values, Architecture.parse, good_arch)
 
     trees = [json.loads(a.to_json()) for a in NAMED.values()]
-    anything = st.recursive(JUNK, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=6), inner, max_size=4)), max_leaves=12).map(json.dumps)
-    yield Reader('architecture as JSON', st.one_of(as_json(trees), as_json(trees), anything, st.text(), changed_text([json.dumps(t) for t in trees]), st.sampled_from(DEEP)), Architecture.from_json, good_arch)
+    def nested(inner): return st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=6), inner, max_size=4))
+    anything = st.recursive(JUNK, nested, max_leaves=12).map(json.dumps)
+    changed = changed_text([json.dumps(t) for t in trees])
+    inputs = st.one_of(as_json(trees), as_json(trees), anything, st.text(), changed, st.sampled_from(DEEP))
+    yield Reader('architecture as JSON', inputs, Architecture.from_json, good_arch)
 
-    rows = [[dict(name='searched 1', arch=str(a), selected=k == 0) for k, a in enumerate(NAMED.values())]]
-    def kept(content): return find_arch(str(path.parent)) if (path := (HERE / 'kept' / 'architectures.json')).write_bytes(content) is not None else None
-    (HERE / 'kept').mkdir()
-    yield Reader('architectures.json of a run', st.one_of(as_json(rows).map(str.encode), changed_bytes([json.dumps(rows[0]).encode()]), st.sampled_from(DEEP).map(lambda t: t.encode(errors='replace'))), kept, good_arch)
+    rows = [[{'name': 'searched 1', 'arch': str(a), key: k == 0} for k, a in enumerate(NAMED.values())] for key in ('selected', 'kept')]
+    file = HERE / 'selected' / 'architectures.json'
+    file.parent.mkdir()
+    def selected(content):
+        file.write_bytes(content)
+        return find_arch(str(file.parent))
+    inputs = st.one_of(as_json(rows).map(str.encode), changed_bytes([json.dumps(r).encode() for r in rows]), DEEP_BYTES)
+    yield Reader('architectures.json of a run', inputs, selected, good_arch)
 
 
 def typed(value, like):
-    "Is a setting of the kind of its default?"
-    if is_dataclass(like): return type(value) is type(like) and all(typed(getattr(value, f.name), getattr(like, f.name)) for f in fields(like))
+    "Does a setting have the type of its default?"
+    if is_dataclass(like):
+        return type(value) is type(like) and all(typed(getattr(value, f.name), getattr(like, f.name)) for f in fields(like))
     if isinstance(like, tuple): return isinstance(value, tuple) and all(type(v) is (int if like else str) for v in value)
     if isinstance(like, float): return type(value) in (int, float) and math.isfinite(value)
     return type(value) is type(like) or like is None and isinstance(value, str)
@@ -289,26 +321,63 @@ def typed(value, like):
 def good_preset(preset):
     assert preset_from(json.loads(json.dumps(asdict(preset)))) == preset
     like = PRESETS['digits']
-    for f in fields(like): assert typed(getattr(preset, f.name), None if f.name == 'root' else getattr(like, f.name)) or getattr(preset, f.name) is None and f.name == 'root', f
+    for f in fields(like): assert typed(getattr(preset, f.name), None if f.name == 'root' else getattr(like, f.name)), f
 
 
 def good_run(run):
     assert isinstance(run.config, dict) and isinstance(run.versions, dict)
 
 
-def config_readers():
-    trees = [json.loads(json.dumps(asdict(p))) for p in PRESETS.values()]
+TEXTS = ['hinge', 'x', 'digits', 'skip', 'reinforce', 'random', 'eager', 'bf16', '../../x']
+
+
+def preset_trees(): return [json.loads(json.dumps(asdict(p))) for p in PRESETS.values()]
+
+
+def preset_readers():
+    trees = preset_trees()
     yield Reader('settings of a run', changed_tree(trees), preset_from, good_preset)
 
-    kinds = {name: {int: st.integers(-2, 100), str: st.sampled_from(['hinge', 'x', 'digits', 'skip', 'reinforce', 'random', 'eager', 'bf16', '../../x']), float: st.floats(), bool: st.booleans(),
-                    tuple: st.lists(st.integers(-1, 100), max_size=4).map(tuple)}[settings_of(PRESETS['digits'])[option.of[0]].kind] for name, option in OPTIONS.items()}
-    options = st.fixed_dictionaries(dict(preset=st.sampled_from([*PRESETS, 'x', ''])), optional=kinds | dict(recipe=st.sampled_from(['paper', 'strong', 'digits', 'x'])))
-    few = st.tuples(st.sampled_from([*PRESETS]), st.dictionaries(st.sampled_from(list(kinds)), st.none(), max_size=3)).flatmap(lambda t: st.fixed_dictionaries({name: kinds[name] for name in t[1]}).map(lambda d: dict(preset=t[0]) | d))
+    file, inputs = json.dumps(trees[0], indent=2).encode(), as_json(trees).map(str.encode)
+    inputs = st.one_of(inputs, changed_bytes([file]), st.binary(max_size=50), DEEP_BYTES)
+    def configured(path): return configure('digits', config=read_config(path))
+    yield Reader('settings in .json', inputs, from_file(configured, 'settings.json'), good_preset)
+
+    file = 'size = 32\nchannels = 1\n[search]\niterations = 9\ngrow_after = [3, 6, 9]\n[final_gan]\ng_lr = 2e-4\n'
+    deep = [b'a = ' + b'[' * 100_000, b'a = ' + b'9' * 5000, b'.'.join([b'a'] * 5000) + b' = 1', b'[' * 10**5]
+    changed = changed_text([file]).map(lambda text: text.encode(errors='replace'))
+    inputs = st.one_of(changed_bytes([file.encode()]), changed, st.sampled_from(deep))
+    yield Reader('settings in .toml', inputs, from_file(configured, 'settings.toml'), good_preset)
+
+
+def option_readers():
+    by_kind = {int: st.integers(-2, 100), str: st.sampled_from(TEXTS), float: st.floats(), bool: st.booleans(),
+               tuple: st.lists(st.integers(-1, 100), max_size=4).map(tuple)}
+    known = settings_of(PRESETS['digits'])
+    kinds = {name: by_kind[known[option.of[0]].kind] for name, option in OPTIONS.items()}
+    recipes = dict(recipe=st.sampled_from(['paper', 'strong', 'digits', 'x']))
+    options = st.fixed_dictionaries(dict(preset=st.sampled_from([*PRESETS, 'x', ''])), optional=kinds | recipes)
+    def valued(drawn):
+        preset, names = drawn
+        return st.fixed_dictionaries({name: kinds[name] for name in names}).map(lambda values: dict(preset=preset) | values)
+    names = st.dictionaries(st.sampled_from(list(kinds)), st.none(), max_size=3)
+    few = st.tuples(st.sampled_from([*PRESETS]), names).flatmap(valued)
     yield Reader('options of a command', st.one_of(options, few, few), lambda given: configure(**given), good_preset)
 
+    odd = ['1', '-1', '0', '.5', '1e400', 'nan', 'true', 'none', '1,2', 'a,b', '', '9' * 5000]
+    values = st.one_of(st.sampled_from(TEXTS + odd), st.text(max_size=8))
+    pairs = st.tuples(st.sampled_from([*known, 'search.x', 'x', '']), st.sampled_from(['=', '=', '=', '', '==']), values).map(''.join)
+    switches = st.sampled_from([f'--{name}' for name in kinds] + ['--seed', '--quiet', '-q', '--x', '--'])
+    parts = st.one_of(st.tuples(st.just('--set'), pairs), st.tuples(switches, values), st.tuples(switches), st.tuples(values))
+    words = st.lists(parts, max_size=4).map(lambda drawn: [word for some in drawn for word in some])
+    yield Reader('words of a command', words, lambda words: settings_from(read_options(autogan_search, words)), good_preset)
+
+
+def config_readers():
+    trees = preset_trees()
     whole = json.dumps(dict(config=dict(preset=trees[0], seed=0), versions=dict(torch='2')), indent=2)
     near = [json.loads(whole)]
-    openings = st.one_of(changed_bytes([whole.encode()]), as_json(near).map(str.encode), st.binary(max_size=50), st.sampled_from(DEEP).map(lambda t: t.encode(errors='replace')))
+    openings = st.one_of(changed_bytes([whole.encode()]), as_json(near).map(str.encode), st.binary(max_size=50), DEEP_BYTES)
     yield Reader('config.json', openings, from_file(lambda path: RunFolder.open(path.parent), 'config.json'), good_run)
 
     lines = [dict(kind='search', iteration=3, reward=2.5, arch='pre-none-nearest', losses=['NaN', 1.5]), dict(kind='train', step=1)]
@@ -319,8 +388,12 @@ def config_readers():
         (made.path / 'log.jsonl').write_bytes(content)
         return [made.records(), made.records('search')]
     def good_records(found):
-        assert all(isinstance(r, dict) for r in found[0]) and found[1] == [r for r in found[0] if r.get('kind') == 'search'] or repr(found[1]).count('nan')
-    yield Reader('log.jsonl', st.one_of(changed_bytes([log]), as_json(lines).map(lambda t: log + t.encode() + b'\n' + log), st.binary(max_size=50), st.sampled_from(DEEP).map(lambda t: t.encode(errors='replace') + b'\n')), records, good_records)
+        every, searches = found
+        right = all(isinstance(r, dict) for r in every) and searches == [r for r in every if r.get('kind') == 'search']
+        assert right or repr(searches).count('nan')         # NaN does not equal itself
+    changed = as_json(lines).map(lambda text: log + text.encode() + b'\n' + log)
+    inputs = st.one_of(changed_bytes([log]), changed, st.binary(max_size=50), DEEP_BYTES.map(lambda line: line + b'\n'))
+    yield Reader('log.jsonl', inputs, records, good_records)
 
 
 def good_images(data):
@@ -344,32 +417,52 @@ def array_readers():
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (6, 8, 8, 3), np.uint8), rng.integers(0, 10, 6)
     evil = np.array([Payload()], dtype=object)
-    npz = [saved(lambda p, a=a: np.savez(open(p, 'wb'), **a)) for a in (dict(images=images, labels=labels), dict(arr_0=images[..., 0]), dict(images=evil), dict(images=images, labels=evil), dict(images=images, labels=labels * .5))]
+    arrays = [dict(images=images, labels=labels), dict(arr_0=images[..., 0]), dict(images=evil), dict(images=images, labels=evil),
+              dict(images=images, labels=labels * .5)]
+    npz = [saved(lambda p, a=a: np.savez(open(p, 'wb'), **a)) for a in arrays]
     npz += [saved(lambda p: np.savez_compressed(open(p, 'wb'), images=images)), bomb_npz()]
     npy = [saved(lambda p, a=a: np.save(open(p, 'wb'), a)) for a in (images, images[..., 0], evil)] + [pickle.dumps(Payload(), protocol=2)]
-    headers = st.tuples(st.sampled_from(["'|u1'", "'|O'", "'<f8'", "'<U9'", "[('a', '|u1')]", '3', "'|V0'", "'<M8[s]'"]), st.booleans(), st.one_of(st.lists(st.sampled_from([0, 1, 6, 8, 3, -1, 2**31, 2**62, 2**64]), max_size=5).map(tuple), st.just('x'))).map(
-        lambda t: npy_header(f"{{'descr': {t[0]}, 'fortran_order': {t[1]}, 'shape': {t[2]}}}".ljust(110) + '\n') + images.tobytes())
-    odd = st.sampled_from([npy_header('(' * 9000), npy_header('9' * 9000), npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': " + '(' * 4000 + ')' * 4000 + '}'), npy_header('x' * 60_000), b'\x93NUMPY\3\0' + struct.pack('<I', 2**32 - 1)])
-    yield Reader('images in .npz', st.one_of(changed_bytes(npz[:-1]), rezipped(npz[:-1]), rezipped(npz[:-1]), st.binary(max_size=100), st.sampled_from(npz)), from_file(array_file, 'images.npz'), good_images)
-    yield Reader('images in .npy', st.one_of(changed_bytes(npy), headers, odd, st.sampled_from(npy)), from_file(array_file, 'images.npy'), good_images)
+    inputs = st.one_of(changed_bytes(npz[:-1]), rezipped(npz[:-1]), rezipped(npz[:-1]), st.binary(max_size=100), st.sampled_from(npz))
+    yield Reader('images in .npz', inputs, from_file(array_file, 'images.npz'), good_images)
+
+    def with_header(drawn):
+        header = "{'descr': %s, 'fortran_order': %s, 'shape': %s}" % drawn
+        return npy_header(header.ljust(110) + '\n') + images.tobytes()
+    types = st.sampled_from(["'|u1'", "'|O'", "'<f8'", "'<U9'", "[('a', '|u1')]", '3', "'|V0'", "'<M8[s]'"])
+    shapes = st.lists(st.sampled_from([0, 1, 6, 8, 3, -1, 2**31, 2**62, 2**64]), max_size=5).map(tuple)
+    headers = st.tuples(types, st.booleans(), st.one_of(shapes, st.just('x'))).map(with_header)
+    nested = "{'descr': '|u1', 'fortran_order': False, 'shape': " + '(' * 4000 + ')' * 4000 + '}'
+    odd = [npy_header(text) for text in ('(' * 9000, '9' * 9000, nested, 'x' * 60_000)] + [b'\x93NUMPY\3\0' + struct.pack('<I', 2**32 - 1)]
+    inputs = st.one_of(changed_bytes(npy), headers, st.sampled_from(odd), st.sampled_from(npy))
+    yield Reader('images in .npy', inputs, from_file(array_file, 'images.npy'), good_images)
 
     there = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     boxes = [dict(images=there, labels=torch.from_numpy(labels)), there, dict(images=there, extra=Payload()), dict(images=Payload())]
     pt = [packed(b, _use_new_zipfile_serialization=new) for b in boxes for new in (True, False)]
-    values = st.one_of(JUNK, st.sampled_from([there, there[:1].expand(6, 3, 8, 8), there[:1, :1, :1, :1].expand(10**6, 3, 99, 99), there.float(), there.to_sparse(), there[:0], torch.tensor(3), torch.zeros(6), torch.zeros(6, dtype=torch.complex64)]))
-    boxed = st.one_of(values, st.dictionaries(st.sampled_from(['images', 'labels', 'arr_0', 3, 'x' * 10**5]), values, max_size=3), st.fixed_dictionaries(dict(images=st.just(there), labels=values))).map(packed)
-    yield Reader('images in .pt', st.one_of(changed_bytes(pt), rezipped(pt), rezipped(pt), boxed, boxed, st.sampled_from(pt)), from_file(array_file, 'images.pt'), good_images)
+    tensors = [there, there[:1].expand(6, 3, 8, 8), there[:1, :1, :1, :1].expand(10**6, 3, 99, 99), there.float(), there.to_sparse(),
+               there[:0], torch.tensor(3), torch.zeros(6), torch.zeros(6, dtype=torch.complex64)]
+    values = st.one_of(JUNK, st.sampled_from(tensors))
+    dicts = st.dictionaries(st.sampled_from(['images', 'labels', 'arr_0', 3, 'x' * 10**5]), values, max_size=3)
+    boxed = st.one_of(values, dicts, st.fixed_dictionaries(dict(images=st.just(there), labels=values))).map(packed)
+    inputs = st.one_of(changed_bytes(pt), rezipped(pt), rezipped(pt), boxed, boxed, st.sampled_from(pt))
+    yield Reader('images in .pt', inputs, from_file(array_file, 'images.pt'), good_images)
 
     features = torch.from_numpy(rng.normal(size=(9, 4)))
     stats = [saved(Moments().update(features).save)]
     mu, sigma = features.mean(0).numpy(), np.cov(features.T.numpy())
     stats += [saved(lambda p: np.savez(open(p, 'wb'), mu=mu, sigma=sigma)), saved(lambda p: np.savez(open(p, 'wb'), mu=evil, sigma=sigma))]
-    arrays = st.one_of(st.sampled_from([mu, sigma, mu[0], sigma[:3], mu * np.nan, sigma * 1j, sigma.astype('>f8'), np.array('x'), np.array(0), np.array(1), np.array(-5), np.array(2**62), np.array(math.inf), np.array(1.5), mu.astype('f2'), np.zeros((0,)), np.zeros((0, 0)), np.eye(4) * -1, np.array([], 'M8[s]')]))
-    made = st.fixed_dictionaries({}, optional=dict(mu=st.one_of(st.just(mu), arrays), sigma=st.one_of(st.just(sigma), arrays), n=arrays)).map(lambda d: saved(lambda p: np.savez(open(p, 'wb'), **d)))
+    numbers = [np.array(value) for value in ('x', 0, 1, -5, 2**62, math.inf, 1.5)]
+    odd = [mu, sigma, mu[0], sigma[:3], mu * np.nan, sigma * 1j, sigma.astype('>f8'), *numbers, mu.astype('f2'),
+           np.zeros((0,)), np.zeros((0, 0)), np.eye(4) * -1, np.array([], 'M8[s]')]
+    arrays = st.sampled_from(odd)
+    parts = dict(mu=st.one_of(st.just(mu), arrays), sigma=st.one_of(st.just(sigma), arrays), n=arrays)
+    made = st.fixed_dictionaries({}, optional=parts).map(lambda d: saved(lambda p: np.savez(open(p, 'wb'), **d)))
     def good_moments(found):
-        assert found.mean.dtype == torch.float64 and found.cov.shape == (len(found.mean),) * 2 and found.cov.isfinite().all() and found.mean.isfinite().all()
+        assert found.mean.dtype == torch.float64 and found.cov.shape == (len(found.mean),) * 2
+        assert found.cov.isfinite().all() and found.mean.isfinite().all()
         assert found.n is None or found.n >= 2
-    yield Reader('statistics in .npz', st.one_of(changed_bytes(stats), rezipped(stats), rezipped(stats), made, made, st.sampled_from([bomb_npz(), *stats])), from_file(Moments.load, 'stats.npz'), good_moments)
+    inputs = st.one_of(changed_bytes(stats), rezipped(stats), rezipped(stats), made, made, st.sampled_from([bomb_npz(), *stats]))
+    yield Reader('statistics in .npz', inputs, from_file(Moments.load, 'stats.npz'), good_moments)
 
 
 def good_network(net):
@@ -381,16 +474,20 @@ def good_network(net):
 def weight_readers():
     torch.manual_seed(0)
     G, D = DerivedGenerator('pre-batch-nearest-sc,post-none-deconv-s0', 4, 3, 2, 1), Discriminator(1, 4, 1, 2)
-    files, critics = [saved(lambda p: save_generator(p, G, seed=1, scores=dict(fid=2.5)))], [saved(lambda p: save_discriminator(p, D))]
-    def good_weights(found): assert isinstance(found[1], dict) and all(isinstance(t, torch.Tensor) for t in found[0].values())
-    every = lambda seeds: st.one_of(changed_header(seeds), changed_header(seeds), changed_bytes(seeds), st.binary(max_size=99), st.sampled_from(seeds))
+    files = [saved(lambda p: save_generator(p, G, seed=1, scores=dict(fid=2.5)))]
+    critics = [saved(lambda p: save_discriminator(p, D))]
+    def good_weights(found):
+        assert isinstance(found[1], dict) and all(isinstance(t, torch.Tensor) for t in found[0].values())
+    def every(seeds):
+        return st.one_of(changed_header(seeds), changed_header(seeds), changed_bytes(seeds), st.binary(max_size=99), st.sampled_from(seeds))
     yield Reader('safetensors', every(files + critics), from_file(load_weights, 'x.safetensors'), good_weights)
     yield Reader('generator.safetensors', every(files), from_file(load_generator, 'generator.safetensors'), good_network)
-    yield Reader('discriminator.safetensors', every(critics), from_file(load_discriminator, 'discriminator.safetensors'), good_network, share=.1)
+    read = from_file(load_discriminator, 'discriminator.safetensors')
+    yield Reader('discriminator.safetensors', every(critics), read, good_network, share=.1)
 
 
 def published(arch, width=4):
-    "Weights of a published fixed model, from ours by the names of `autogan_nb.practice.published`."
+    "Return our weights under the names of a published fixed model."
     from autogan_nb.practice.published import _fixed_parts, _renamed
     G = DerivedGenerator(arch, width, 3, 2, 3)
     names = _renamed(G, _fixed_parts(G.arch))
@@ -403,9 +500,14 @@ def published_readers():
     fixed, S, D = published('A'), SharedGenerator(3, 4, 3, 2, 3), Discriminator(3, 4, 3, 2)
     shared = {_renamed(S, _shared_parts(3))[name]: value for name, value in S.state_dict().items()}
     critic = {_critic_name(name): value for name, value in D.state_dict().items()}
-    boxes = [dict(epoch=3, gen_state_dict=fixed, best_fid=np.float64(3.5), gen_model='autogan_cifar10_a'), fixed, dict(gen_state_dict=shared), dict(epoch=1, avg_gen_state_dict=fixed, dis_state_dict=critic), dict(gen_state_dict=fixed, extra=Payload())]
+    boxes = [dict(epoch=3, gen_state_dict=fixed, best_fid=np.float64(3.5), gen_model='autogan_cifar10_a'), fixed,
+             dict(gen_state_dict=shared), dict(epoch=1, avg_gen_state_dict=fixed, dis_state_dict=critic),
+             dict(gen_state_dict=fixed, extra=Payload())]
     pth = [packed(b, _use_new_zipfile_serialization=new) for b in boxes for new in (True, False)]
-    value = st.one_of(JUNK, st.sampled_from([torch.zeros(1).expand(10**6, 128), torch.zeros(4, 4, 3, 3), torch.zeros(0), torch.zeros(3), torch.zeros(16, 3, dtype=torch.complex64), torch.zeros(16, 3).to_sparse(), torch.zeros(4, 10**5, 1, 1)]))
+    tensors = [torch.zeros(1).expand(10**6, 128), torch.zeros(4, 4, 3, 3), torch.zeros(0), torch.zeros(3),
+               torch.zeros(16, 3, dtype=torch.complex64), torch.zeros(16, 3).to_sparse(), torch.zeros(4, 10**5, 1, 1)]
+    value = st.one_of(JUNK, st.sampled_from(tensors))
+    keys = st.sampled_from(['gen_model', 'epoch', 'best_fid', 'l1.weight', 'to_rgb.2.weight', 'cell1.c1.weight', 7])
     @st.composite
     def edited(draw):
         box = dict(draw(st.sampled_from(boxes[:4])))
@@ -415,11 +517,12 @@ def published_readers():
         for _ in range(draw(st.integers(1, 3))):
             key = draw(st.sampled_from(sorted(target, key=str) or ['x']))
             if draw(st.booleans()): target.pop(key, None)
-            else: target[draw(st.one_of(st.just(key), st.sampled_from(['gen_model', 'epoch', 'best_fid', 'l1.weight', 'to_rgb.2.weight', 'cell1.c1.weight', 7])))] = draw(value)
+            else: target[draw(st.one_of(st.just(key), keys))] = draw(value)
         return packed(box)
     every = st.one_of(changed_bytes(pth), rezipped(pth), rezipped(pth), edited(), edited(), edited(), st.sampled_from(pth))
     yield Reader('published generator', every, from_file(load_published, 'checkpoint.pth'), good_network)
-    yield Reader('published discriminator', every, from_file(lambda path: load_published_discriminator(path, 2), 'checkpoint.pth'), good_network, share=.1)
+    read = from_file(lambda path: load_published_discriminator(path, 2), 'checkpoint.pth')
+    yield Reader('published discriminator', every, read, good_network, share=.1)
 
 
 def same(a, b):
@@ -437,7 +540,8 @@ def checkpoint_readers():
     newest = run.path / 'checkpoint.pt'
     whole = newest.read_bytes()
     left = {f.name for f in run.path.iterdir()} | {'lock', 'checkpoint.unreadable.pt'}
-    boxes = st.one_of(JUNK, st.fixed_dictionaries({}, optional=dict(state=JUNK, log_length=JUNK, next_step=JUNK)), st.just(dict(state=Payload(), log_length=0, next_step=0))).map(packed)
+    parts = st.fixed_dictionaries({}, optional=dict(state=JUNK, log_length=JUNK, next_step=JUNK))
+    boxes = st.one_of(JUNK, parts, st.just(dict(state=Payload(), log_length=0, next_step=0))).map(packed)
     def look(content):
         newest.write_bytes(content)
         found = RunFolder.open(run.path).load_checkpoint(resume=False)
@@ -456,18 +560,24 @@ def checkpoint_readers():
     def good(found): assert same(state, found['found'])
     damaged = st.one_of(changed_bytes([whole]), changed_bytes([whole]), st.binary(max_size=99), st.just(whole))
     yield Reader('checkpoint.pt', damaged, look, good, refuses=(RuntimeError, ValueError))
-    yield Reader('checkpoint.pt of a stranger', st.one_of(rezipped([whole]), boxes), look, lambda found: None, refuses=(RuntimeError, ValueError))
+    foreign = st.one_of(rezipped([whole]), boxes)
+    yield Reader('checkpoint.pt of a stranger', foreign, look, lambda found: None, refuses=(RuntimeError, ValueError))
     yield Reader('checkpoint.pt beside the one before', damaged, resume, good, refuses=(), share=.3)
 
 
 def image_readers():
     picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    def encode(kind): file = io.BytesIO(); Image.fromarray(picture).save(file, kind); return file.getvalue()
-    seeds = [encode(kind) for kind in ('PNG', 'JPEG', 'BMP', 'WEBP', 'GIF', 'TIFF')] + [b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n']
+    def encode(kind):
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, kind)
+        return file.getvalue()
+    postscript = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n'
+    seeds = [encode(kind) for kind in ('PNG', 'JPEG', 'BMP', 'WEBP', 'GIF', 'TIFF')] + [postscript]
     def good(image): assert image.shape == (3, 8, 8) and image.dtype == torch.uint8
     def read(path):
         with quiet_pillow(): return read_image(path, 8, 3)
-    yield Reader('image files', st.one_of(changed_bytes(seeds), changed_bytes(seeds), st.binary(max_size=99), st.sampled_from(seeds)), from_file(read, 'x.png'), good, refuses=(), share=.3)
+    inputs = st.one_of(changed_bytes(seeds), changed_bytes(seeds), st.binary(max_size=99), st.sampled_from(seeds))
+    yield Reader('image files', inputs, from_file(read, 'x.png'), good, refuses=(), share=.3)
 
 
 def export_readers():
@@ -476,14 +586,16 @@ def export_readers():
     for suffix, share in (('.pt2', .1), ('.onnx', .1)):
         seeds = [saved(lambda p: export_generator(G, p), suffix)]
         every = st.one_of(changed_bytes(seeds), rezipped(seeds) if suffix == '.pt2' else st.binary(max_size=99), st.sampled_from(seeds))
-        yield Reader(f'exported {suffix}', every, from_file(load_exported, f'x{suffix}'), lambda found: isinstance(found[1], dict), share=share)
+        read = from_file(load_exported, f'x{suffix}')
+        yield Reader(f'exported {suffix}', every, read, lambda found: isinstance(found[1], dict), share=share)
 
 
-FAMILIES = [architecture_readers, config_readers, array_readers, weight_readers, published_readers, checkpoint_readers, image_readers, export_readers]
+FAMILIES = [architecture_readers, preset_readers, option_readers, config_readers, array_readers,
+            weight_readers, published_readers, checkpoint_readers, image_readers, export_readers]
 
 
 @pytest.mark.parametrize('family', FAMILIES, ids=lambda f: f.__name__)
-def test_readers_give_a_valid_object_or_their_sentence(family, request):
+def test_readers_return_a_valid_object_or_raise_a_short_error(family, request):
     n = 10_000 if request.config.getoption('--long', default=False) else 60
     if family is export_readers and n == 60: pytest.skip('exporting takes ten seconds; the payloads are tried in the notebook')
     for reader in family(): assert fuzz(reader, n)['inputs'] >= min(n, 50) * reader.share, reader.name
@@ -492,7 +604,7 @@ def test_readers_give_a_valid_object_or_their_sentence(family, request):
 # ---- payloads, paths, bombs: each reader once, by name ----
 
 def test_payload_is_live():
-    "If it were not, no test here could fail by it."
+    "Check that the payload works: otherwise no test here could detect that it ran."
     try:
         pickle.loads(pickle.dumps(Payload()))
         assert HARM.exists()
@@ -500,12 +612,15 @@ def test_payload_is_live():
 
 
 def poison(folder):
-    "Files with the payload inside, in every way in which they can carry it, by reader."
+    "Write files that carry the payload in every way their formats allow."
     evil, bare, tensors = np.array([Payload()], dtype=object), pickle.dumps(Payload(), protocol=2), dict(w=torch.ones(2))
     for suffix in 'npy npz pt pth pt2 onnx safetensors png'.split(): (folder / f'bare.{suffix}').write_bytes(bare)
     np.save(folder / 'object.npy', evil)
     np.savez(folder / 'object.npz', images=evil, mu=evil, sigma=evil)
-    for name, box in dict(images=dict(images=Payload()), gen=dict(gen_state_dict=tensors, dis_state_dict=tensors, more=Payload()), state=dict(state=dict(a=Payload()), log_length=0, next_step=0)).items():
+    boxes = dict(images=dict(images=Payload()),
+                 gen=dict(gen_state_dict=tensors, dis_state_dict=tensors, more=Payload()),
+                 state=dict(state=dict(a=Payload()), log_length=0, next_step=0))
+    for name, box in boxes.items():
         for new in (True, False): torch.save(box, folder / f'{name}-{"new" if new else "old"}.pt', _use_new_zipfile_serialization=new)
     for file in folder.glob('*-*.pt'): file.with_suffix('.pth').write_bytes(file.read_bytes())
     return sorted(folder.iterdir())
@@ -528,8 +643,16 @@ def shared_folder(path):
     DerivedGenerator.from_pretrained(folder)
 
 
-LOADERS = {'.npy': [array_file, ArrayFile], '.npz': [array_file, Moments.load], '.pt': [array_file, checkpoint, inception, shared_folder], '.pth': [load_published, load_published_discriminator, inception],
-           '.pt2': [load_exported], '.onnx': [load_exported], '.safetensors': [load_weights, load_generator, load_discriminator], '.png': [lambda path: image_folder(path.parent, 8)]}
+LOADERS = {
+    '.npy': [array_file, ArrayFile],
+    '.npz': [array_file, Moments.load],
+    '.pt': [array_file, checkpoint, inception, shared_folder],
+    '.pth': [load_published, load_published_discriminator, inception],
+    '.pt2': [load_exported],
+    '.onnx': [load_exported],
+    '.safetensors': [load_weights, load_generator, load_discriminator],
+    '.png': [lambda path: image_folder(path.parent, 8)],
+}
 
 
 @pytest.mark.filterwarnings('ignore')
@@ -547,7 +670,8 @@ def test_no_loader_runs_a_payload(tmp_path):
 def test_cifar10_that_was_changed_is_not_unpickled(tmp_path):
     base = tmp_path / 'cifar-10-batches-py'
     base.mkdir()
-    for name in [*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch', 'batches.meta']: (base / name).write_bytes(pickle.dumps(Payload()))
+    names = [*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch', 'batches.meta']
+    for name in names: (base / name).write_bytes(pickle.dumps(Payload()))
     with pytest.raises(FileNotFoundError, match='not found or corrupted'): cifar10(tmp_path, download=False)
     assert not HARM.exists()
 
@@ -555,22 +679,25 @@ def test_cifar10_that_was_changed_is_not_unpickled(tmp_path):
 @pytest.mark.parametrize('name', ['../../x', '/etc/passwd', 'a/../../b', '..', '\0', 'x' * 300])
 def test_no_name_leads_out_of_a_folder(name, tmp_path, monkeypatch):
     monkeypatch.setenv('AUTOGAN_CACHE', str(tmp_path / 'cache'))
-    for read in (Architecture.parse, Architecture.from_json, lambda name: Architecture.parse(dict(cells=[dict(conv=name, norm='none', up='nearest', shortcut=True)]))):
+    def read_conv(name): return Architecture.parse(dict(cells=[dict(conv=name, norm='none', up='nearest', shortcut=True)]))
+    for read in (Architecture.parse, Architecture.from_json, read_conv):
         with pytest.raises(ValueError): read(name)
-    for options in (dict(preset=name), dict(preset='digits', recipe=name), dict(preset='digits', strategy=name), dict(preset='digits', loss=name)):
+    of_digits = [dict(preset='digits') | {option: name} for option in ('recipe', 'strategy', 'loss')]
+    for options in (dict(preset=name), *of_digits):
         with pytest.raises(ValueError): configure(**options)
     data = ImageData(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), name=name)
     stats = _stats_file(SimpleNamespace(fingerprint='0' * 16), data, 8)
     assert stats.parent == tmp_path / 'cache/stats' and stats == Path(os.path.normpath(stats))
     if '\0' in name: return
-    with zipfile.ZipFile(tmp_path / 'x.npz', 'w') as archive: archive.writestr(f'{name}.npy', npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}") + b'x')
+    member = npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (1,)}") + b'x'
+    with zipfile.ZipFile(tmp_path / 'x.npz', 'w') as archive: archive.writestr(f'{name}.npy', member)
     with pytest.raises(ValueError, match="but no 'images'"): array_file(tmp_path / 'x.npz')
     with pytest.raises(ValueError, match='holds no mu'): Moments.load(tmp_path / 'x.npz')
     assert sorted(os.listdir(tmp_path)) == ['x.npz']
 
 
 def wide_generator(path):
-    "A file of a few numbers whose settings claim a network of terabytes."
+    "Write a file of a few numbers whose settings claim a network of terabytes."
     save_weights(path, {'linear.weight': torch.zeros(1)}, dict(arch='A', width=10**6, latent_dim=128, bottom=4, channels=3, notes={}))
 
 
@@ -583,18 +710,30 @@ def huge_header(path):
 
 
 def many_pixels(path, side=9000):
-    "A good picture, small enough for Pillow's own limit."
+    "Write a valid picture with fewer pixels than Pillow's own limit."
     header = struct.pack('>IIBBBBB', side, side, 8, 0, 0, 0, 0)
-    chunk = lambda kind, data: struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-    path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(bytes(side * (side + 1)))) + chunk(b'IEND', b''))
+    def chunk(kind, data): return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+    pixels = zlib.compress(bytes(side * (side + 1)))
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', pixels) + chunk(b'IEND', b''))
 
 
 def repeated(path): torch.save(torch.zeros(1, dtype=torch.uint8).expand(10**9, 3, 32, 32), path)
 
 
-BOMBS = {'npz': (lambda path: path.write_bytes(bomb_npz()), array_file, '314,572,928 bytes'), 'npy': (lambda path: path.write_bytes(npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 9, 9)}" % 10**15) + b'x'), array_file, 'not a file of plain arrays'),
-         'pt': (repeated, array_file, 'with all of its numbers'), 'generator': (wide_generator, load_generator, 'a network of its settings needs'), 'discriminator': (wide_discriminator, load_discriminator, 'no network has the settings'),
-         'safetensors': (huge_header, load_weights, 'not a safetensors file'), 'png': (many_pixels, lambda path: image_folder(path.parent, 8), 'more than 67,108,864 pixels')}
+def claimed_shape(path):
+    "Write an .npy file whose header claims 81 petabytes."
+    path.write_bytes(npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 9, 9)}" % 10**15) + b'x')
+
+
+BOMBS = {
+    'npz': (lambda path: path.write_bytes(bomb_npz()), array_file, '314,572,928 bytes'),
+    'npy': (claimed_shape, array_file, 'not a file of plain arrays'),
+    'pt': (repeated, array_file, 'with all of its numbers'),
+    'generator': (wide_generator, load_generator, 'a network of its settings needs'),
+    'discriminator': (wide_discriminator, load_discriminator, 'no network has the settings'),
+    'safetensors': (huge_header, load_weights, 'not a safetensors file'),
+    'png': (many_pixels, lambda path: image_folder(path.parent, 8), 'more than 67,108,864 pixels'),
+}
 
 
 @pytest.mark.parametrize('name', BOMBS)
@@ -609,7 +748,7 @@ def test_bombs_are_refused_before_they_unfold(name, tmp_path):
 
 
 def main(n, out, *names):
-    "Fuzz every reader (or those with these names) with n inputs; what happened goes to a JSON file, also when a reader failed."
+    "Fuzz every reader (or those named) with n inputs each; write the outcomes to a JSON file, failures included."
     from autogan_nb import __version__
     rows, versions = {}, dict(autogan_nb=__version__, python=platform.python_version(), torch=torch.__version__, numpy=np.__version__)
     for family in FAMILIES:
@@ -618,7 +757,8 @@ def main(n, out, *names):
             try: rows[reader.name] = fuzz(reader, n)
             except BaseException as error: rows[reader.name] = dict(failed=f'{type(error).__name__}: {error}'[:500])
             print(reader.name, rows[reader.name], flush=True)
-            Path(out).write_text(json.dumps(dict(machine=f'{os.cpu_count()} CPU cores, shared with other work', versions=versions, readers=rows), indent=1) + '\n')
+            facts = dict(machine=f'{os.cpu_count()} CPU cores, shared with other work', versions=versions, readers=rows)
+            Path(out).write_text(json.dumps(facts, indent=1) + '\n')
 
 
 if __name__ == '__main__': main(int(sys.argv[1]), *sys.argv[2:])

@@ -55,10 +55,12 @@ def test_the_tiny_job_has_all_that_can_be_interrupted(whole):
     assert Counter(r['kind'] for r in records) == dict(search=6, train=40, eval=8, scores=2)
     final = [box['state'] for box in whole.snapshots.values()]
     assert any('search' in state and state['search'] for state in final) and any(state.get('trainings') for state in final)
-    searching = next(state['search'] for state in final if state.get('search'))
-    assert {'trainer', 'policy', 'detector', 'stream', 'rng', 'resets', 'iteration'} <= searching.keys()
-    assert {'G', 'D', 'g_optimizer', 'd_optimizer', 'rng'} <= searching['trainer'].keys()
-    training = next(iter(next(state['trainings'] for state in final if state.get('trainings')).values()))
+    searching = next(state['search'] for state in final if state.get('search'))['loop']
+    assert {'task', 'strategy', 'rewards', 'now', 'rng', 'resets', 'iteration', 'found'} <= searching.keys()
+    assert {'trainer', 'detector', 'stream', 'archs', 'losses', 'reward_z'} <= searching['task'].keys()
+    assert {'policy', 'beams'} <= searching['strategy'].keys()
+    assert {'G', 'D', 'g_optimizer', 'd_optimizer', 'rng'} <= searching['task']['trainer'].keys()
+    training = next(iter(next(state['trainings'] for state in final if state.get('trainings')).values()))['loop']
     assert {'average', 'schedule0', 'schedule1', 'steps'} <= training['trainer'].keys()
 
 
@@ -147,7 +149,7 @@ def test_killed_at_every_place_of_a_checkpoint(where, long, tmp_path):
 # SIGTERM and Ctrl-C.
 
 def stopped(path, folder, kill, sign, threads=1):
-    "Start a job, stop it at a moment; it says how to go on."
+    "Start a job, stop it at a moment; it says how to continue."
     running = Running(go_on(path), folder/'process', kill=kill, sign=sign, snapshots=folder/'snapshots', threads=threads)
     code, name = running.wait(), signal.Signals(sign).name
     assert code == 128 + sign, (code, running.err)
@@ -199,7 +201,7 @@ def test_stopped_before_it_has_begun(sign, whole, tmp_path):
 
 
 def test_a_stop_in_the_middle_of_a_ranking_changes_nothing(whole, monkeypatch):
-    "Ranked candidates have better rewards here than any the controller was taught with; its best must not be one of them."
+    "Ranked candidates have better rewards here than any the controller was trained with; its best must not be one of them."
     config, data = replace(SEARCH, iterations=2, grow_after=(1,), epochs=.2), open_data(whole.data, size=16, channels=1)
     stops, made = [], []
     class Stop(BaseException): pass
@@ -228,7 +230,7 @@ def test_a_stop_is_saved_in_the_middle_of_an_iteration(whole, tmp_path):
     assert (path/'checkpoint.pt').exists()
     resumed = Running(go_on(path), tmp_path/'process', kill=('cycle', 1, 0))
     assert resumed.wait() == -signal.SIGKILL
-    assert int(re.search(r'step (\d+)', resumed.where)[1]) >= 4, resumed.where          # those steps are not made again
+    assert int(re.search(r'step (\d+)', resumed.where)[1]) >= 4, resumed.where          # those steps are not done again
 
 
 def test_a_second_signal_ends_at_once(whole, tmp_path):
@@ -274,9 +276,9 @@ def test_the_comparison_sees_one_bit(whole):
     searching = next(box for box in whole.snapshots.values() if box['state'].get('search'))
     assert differences(box, box)[2] == [] and differences(searching, searching)[2] == []
     other = copy.deepcopy(searching)
-    weights = other['state']['search']['trainer']['G']
+    weights = other['state']['search']['loop']['task']['trainer']['G']
     name = next(name for name, value in weights.items() if value.dtype.is_floating_point and value.numel())
     weights[name].view(-1)[0] = weights[name].view(-1)[0].nextafter(weights[name].new_tensor(9.))
-    assert differences(searching, other)[2] == [f'/state/search/trainer/G/{name}']
-    del other['state']['search']['rng']
-    assert '/state/search/rng' in differences(searching, other)[2]
+    assert differences(searching, other)[2] == [f'/state/search/loop/task/trainer/G/{name}']
+    del other['state']['search']['loop']['rng']
+    assert '/state/search/loop/rng' in differences(searching, other)[2]

@@ -75,14 +75,14 @@ def own_imports(module):
 
 
 def floors():
-    "The height of every module in the import tree, 1 on the ground; CycleError if imports run in a circle."
+    "The height of every module in the import tree, 1 for those that import no other; CycleError if imports are circular."
     below, height = {m: {i for i, _ in own_imports(m) if i in MODULES} for m in MODULES}, {}
     for m in graphlib.TopologicalSorter(below).static_order(): height[m] = 1 + max([height[b] for b in below[m]], default=0)
     return height
 
 
 def rank(module):
-    "Where a module stands: 0 for a helper of the top level, then the rooms in their order, at last the commands."
+    "The rank of a module: 0 for a helper of the top level, then the rooms in their order, finally the commands."
     return len(ROOMS) + 1 if module == 'cli' else 1 + list(ROOMS).index(module.split('.')[0]) if '.' in module else 0
 
 

@@ -129,7 +129,7 @@ def chromium():
 
 
 class Reader:
-    "A page of the browser that knows the site: what it complained of, what it asked other addresses for, how much was sent."
+    "A browser page on the site that records errors, requests to other addresses and bytes sent."
     def __init__(self, browser, address, katex, **options):
         self.address, self.katex = address, katex
         self.page = browser.new_context(viewport=dict(width=WIDE, height=900), **options).new_page()
@@ -179,7 +179,7 @@ LOOK = r'''() => {
           api: all('.api-call', p => p.textContent.trim().split('(')[0]), tables: all('.api-table', t => 1).length,
           sidebar: all('#quarto-sidebar a.sidebar-link[href]', at), body: text.textContent.length}}'''
 
-# What stands out of the column of text is cut off or covers something, unless it scrolls in a box of its own.
+# What sticks out of the column of text is cut off or covers something, unless it scrolls in a box of its own.
 # Answers and code are unfolded.
 TOO_WIDE = r'''() => {
   document.querySelectorAll('details').forEach(d => d.open = true);
@@ -194,7 +194,7 @@ TOO_WIDE = r'''() => {
 
 @pytest.fixture(scope='module')
 def visit(reader):
-    "What a look at a page brought, by the page's name."
+    "What was found on a page, by the page's name."
     @functools.cache
     def look(name):
         page = reader.open(name)

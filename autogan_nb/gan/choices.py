@@ -24,12 +24,12 @@ class Row:
     look = 'act'  # colour in drawings: 'norm', 'conv', 'up' or 'act'
 
     def module_name(self, key: str) -> str:  # key: the row's in its registry
-        "The name of the module inside a block"
+        "Return the name of the module inside a block"
         return self.attr or f'{self.look}_{key}'
 
 @dataclass(frozen=True)
 class Norm(Row):
-    "A normalisation; `running` asks its `build` for running statistics"
+    "A normalisation; with `running`, its `build` makes one with running statistics"
     in_place: tuple = ()  # after which kinds of convolution the activation may overwrite the result of this norm
     look = 'norm'
 

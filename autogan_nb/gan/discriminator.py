@@ -115,7 +115,7 @@ def forward(self: Discriminator, x): return self.head(self.features(x)).squeeze(
 
 # %% ../../nbs/gan/23_discriminator.ipynb #a69e88ec
 def save_discriminator(
-    path, # file to write, by custom `discriminator.safetensors`
+    path, # file to write, by convention `discriminator.safetensors`
     D: Discriminator, # the discriminator to save
     **notes, # further facts that JSON can express: data set, generator, seed
 ):

@@ -201,8 +201,8 @@ def conv_pool(
 def upsample_conv(
     x: torch.Tensor, # (n, c, s, s) feature maps
     conv: nn.Conv2d, # a 3x3 convolution with padding 1
-    up: str, # 'nearest', 'bilinear', 'deconv', or the name of a way of your own
-    module: nn.Module = None, # the layer that does it, for 'deconv' (2x2, stride 2) and ways of your own
+    up: str, # 'nearest', 'bilinear', 'deconv', or the name of an upsampling of your own
+    module: nn.Module = None, # the layer that does it, for 'deconv' (2x2, stride 2) and upsamplings of your own
 ) -> torch.Tensor: # (n, out, 2s, 2s)
     "Double the size, then convolve 3x3, in the fastest exact form."
     form = 'plain' if up not in ('nearest', 'bilinear', 'deconv') else pick_form(up, x, conv.out_channels)
@@ -214,9 +214,9 @@ def upsample_conv(
 def upsample_conv1x1(
     x: torch.Tensor, # (n, c, s, s) feature maps
     conv: nn.Conv2d, # a 1x1 convolution
-    up: str, # 'nearest', 'bilinear', 'deconv', or the name of a way of your own
+    up: str, # 'nearest', 'bilinear', 'deconv', or the name of an upsampling of your own
     doublings: int = 1, # how many times the size is doubled
-    module: nn.Module = None, # the layers that do it, for 'deconv' (a sequence of transposed convolutions) and ways of your own
+    module: nn.Module = None, # the layers that do it, for 'deconv' (a sequence of transposed convolutions) and upsamplings of your own
 ) -> torch.Tensor: # (n, out, s * 2**doublings, s * 2**doublings)
     "Upsample, then convolve 1x1, in the fastest exact form."
     form = 'plain' if up not in ('nearest', 'bilinear', 'deconv') else pick_form('1x1', x, conv.out_channels)

@@ -15,9 +15,9 @@ from torch.nn.utils import parametrize
 # %% ../../nbs/gan/21_layers.ipynb #46d25b44
 def upsample(
     x: torch.Tensor, # (n, c, s, s) feature maps
-    up: str, # 'nearest', 'bilinear', 'deconv', or the name of a way of your own
+    up: str, # 'nearest', 'bilinear', 'deconv', or the name of an upsampling of your own
     doublings: int = 1, # how many times the size is doubled
-    module: nn.Module = None, # the layer that does it, for 'deconv' and ways of your own
+    module: nn.Module = None, # the layer that does it, for 'deconv' and upsamplings of your own
 ) -> torch.Tensor: # (n, c, s * 2**doublings, s * 2**doublings)
     "Upsample feature maps (section 3.1, decision U); ValueError for an unknown name without a module."
     if up == 'nearest': return F.interpolate(x, scale_factor=2**doublings, mode='nearest')

@@ -76,7 +76,7 @@ def half_life(
 class Average(AveragedModel):
     "Average a network's weights and buffers exponentially; `.module` is the averaged network"
     def __init__(self,
-        net: nn.Module, # the network to follow; the average starts from its weights of now
+        net: nn.Module, # the network to follow; the average starts from its current weights
         decay: float, # close to 1 for a long memory
     ):
         super().__init__(net, use_buffers=True)
@@ -102,7 +102,7 @@ def linear_decay(
 # %% ../../nbs/gan/25_training.ipynb #a6aae423
 @dataclass(frozen=True)
 class GANConfig:
-    "Widths, batches and optimisation of one GAN; the defaults are the paper's final training"
+    "Widths, batches and optimization of one GAN; the defaults are the paper's final training"
     g_width: int = 256 # channels of the generator (128 in the search)
     d_width: int = 128 # channels of the discriminator (64 in the search)
     latent_dim: int = 128 # length of z
@@ -110,10 +110,10 @@ class GANConfig:
     d_batch: int = 64 # images of each kind in a discriminator step
     g_batch: int = 128 # images in a generator step
     n_critic: int = 5 # discriminator steps for each generator step
-    g_lr: float = 2e-4 # Adam
-    d_lr: float = 2e-4 # Adam
-    beta1: float = 0. # no momentum: the opponent has moved on since the last gradient
-    beta2: float = .9 # a short memory for the same reason (Adam's own default is .999)
+    g_lr: float = 2e-4 # learning rate of the generator (Adam)
+    d_lr: float = 2e-4 # learning rate of the discriminator (Adam)
+    beta1: float = 0. # of Adam; no momentum: the opponent has moved on since the last gradient
+    beta2: float = .9 # of Adam; a short memory for the same reason (Adam's own default is .999)
     loss: str = 'hinge' # the objective: hinge, nonsaturating, wasserstein, least_squares, or another row of `LOSSES` or `OBJECTIVES`
     terms: tuple = () # names of terms added to the objective, each perhaps with a weight, such as r1=0.5
     transforms: tuple = () # names of what is done to all images before the discriminator sees them
@@ -261,7 +261,7 @@ def _parts(trainer):
 
 # %% ../../nbs/gan/25_training.ipynb #d93058c6
 @patch
-def state_dict(self: GANTrainer) -> dict: # tensors, numbers and dictionaries only
+def state_dict(self: GANTrainer) -> dict: # tensors and plain values only
     "Return all that is needed to continue exactly"
     return {name: part.state_dict() for name, part in _parts(self).items()} | dict(steps=self.steps, rng=self.rng.get_state())
 

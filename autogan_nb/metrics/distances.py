@@ -15,7 +15,7 @@ from .fid import _feature_table
 # %% ../../nbs/metrics/35_distances.ipynb #dbe97949
 def kernel_distance(
     x, # (m, d) feature vectors
-    y, # (m, d) equally many others
+    y, # (m, d) as many of the other set
 ) -> float: # 0 on average for the same source; may be negative
     "Compute the unbiased squared kernel distance with the kernel (x.y / d + 1)^3, in float64."
     x, y, (m, d) = x.double(), y.double(), x.shape

@@ -59,7 +59,7 @@ class Job:
 
     @property
     def stale(self):
-        "Was the last checkpoint written five minutes ago or more?"
+        "Tell whether the last checkpoint is more than five minutes old."
         return time.monotonic() - self.saved > 300
 
     def path(self, *parts):

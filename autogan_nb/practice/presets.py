@@ -152,7 +152,7 @@ def _with_growths(start, values, layer):
 
 # %% ../../nbs/practice/102_presets.ipynb #be2d9720
 def _absolute(name, value):
-    "Make the path in a setting absolute; the name of a data set is none."
+    "Make the path in a setting absolute; leave the name of a data set as it is."
     if value is None or name not in ('data', 'root'): return value
     if name == 'data' and (value in DATASETS or not Path(value).expanduser().exists()): return value
     return str(Path(value).expanduser().resolve())
@@ -219,7 +219,7 @@ TrainOptions = with_short_names('TrainOptions', (RunOptions, Trained), _of_train
 
 # %% ../../nbs/practice/102_presets.ipynb #1776beb9
 def read_sets(
-    words: list, # of --set, each NAME=VALUE
+    words: list, # values of --set, each NAME=VALUE
     start: Preset, # whose settings they are
 ) -> dict: # dotted name to value
     "Read single settings; raise ValueError for an unknown name or a value of another type."
@@ -275,9 +275,9 @@ _ASIDE = ('out', 'resume', 'quiet', 'no_report', 'config', 'set', *OPTIONS)     
 def command_line(
     name: str, # of a command
     options: RunOptions, # that it was called with
-    settings: Preset, # that came of them
+    settings: Preset, # that resulted
 ) -> str:
-    "Return the command that does the same again."
+    "Return the command that reproduces the run."
     words, stated = [name], _to_state(settings, options)
     for option, value in given(options).items(): words += _words(option, value) if option not in _ASIDE else []
     for short, (_, of) in OPTIONS.items():

@@ -248,7 +248,7 @@ def show_settings(
 def show_command(
     report: Report, # any run
 ) -> DisplayText:
-    "Show the command that makes a run again."
+    "Show the command that reproduces a run."
     said = report.run.config.get('command')
     if not said: return note_if(True, 'The command was not recorded; the settings below say the same.')
     return DisplayText(said, f'<pre>{html.escape(said)}</pre>')

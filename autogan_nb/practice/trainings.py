@@ -142,7 +142,7 @@ def _next_stop(trainings, config, every):
 
 # %% ../../nbs/practice/104_trainings.ipynb #e8161bd8
 class StepCounter(Callback):
-    "Count the steps of trainings in one bar, and stop them at a signal."
+    "Show the steps of all trainings in one progress bar, and stop them at a signal."
     def __init__(self, job, bar): self.job, self.bar, self.lock = job, bar, Lock()
 
     def tick(self, training):
@@ -244,7 +244,7 @@ def run_trainings(
     named: dict, # name to `Architecture`
 ) -> dict: # name to `Scores`
     "Train and measure all contenders that have no scores yet."
-    job.state['contenders'] = {name: str(arch) for name, arch in named.items()}             # for a report in the meantime
+    job.state['contenders'] = {name: str(arch) for name, arch in named.items()}             # for a report of the unfinished job
     missing = {name: arch for name, arch in named.items() if name not in job.state.get('scores', {})}
     together = at_a_time(len(missing), job.device) > 1
     for group in [missing] if together else [{name: arch} for name, arch in missing.items()]:

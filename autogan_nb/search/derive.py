@@ -52,16 +52,16 @@ class FinalTraining(Loop):
 
     @property
     def done(self):
-        "Have all steps been made?"
+        "Tell whether all steps have been made"
         return self.trainer.steps >= self.config.steps
 
     @property
     def generator(self):
-        "The averaged generator, in eval mode"
+        "Return the averaged generator, in eval mode"
         return self.trainer.average.module.eval()
 
 # %% ../../nbs/search/49_derive.ipynb #5aa46780
-SNAPSHOT_EVERY = 50 # steps between states to go back to; on a GPU also between looks at the losses
+SNAPSHOT_EVERY = 50 # steps between snapshots; on a GPU also between checks of the losses
 
 @patch
 def step(self: FinalTraining) -> torch.Tensor: # (discriminator's last loss, generator's loss)
@@ -73,7 +73,7 @@ def step(self: FinalTraining) -> torch.Tensor: # (discriminator's last loss, gen
 
 # %% ../../nbs/search/49_derive.ipynb #f3136ec4
 def _cycle(training):
-    "One cycle, its losses checked when it is time"
+    "Run one cycle, and check the losses when it is time"
     report = torch.stack(training.trainer.cycle(training.stream))
     training.losses = report[:2]
     training.unseen.append(report)
@@ -82,7 +82,7 @@ def _cycle(training):
 
 # %% ../../nbs/search/49_derive.ipynb #d1bbf76d
 def _check_losses(training):
-    "NonFiniteError for the first cycle since the last check whose losses or gradient are not finite"
+    "Raise NonFiniteError for the first cycle since the last check whose losses or gradient are not finite"
     bad, first = first_nonfinite(training.unseen), training.trainer.steps - len(training.unseen)
     training.unseen.clear()
     if bad is None: return
@@ -112,7 +112,7 @@ def state(self: FinalTraining) -> dict: # plain values and tensors
 def load(self: FinalTraining,
     state: dict, # from `state` of a training of the same architecture, data and settings
 ):
-    "Go to a state"
+    "Restore a state"
     here = lambda losses: None if losses is None else losses.to(self.trainer.device)
     self.best, self.logged = state['best'], state['logged']
     self.losses, self.unseen = here(state['losses']), [here(losses) for losses in state['unseen']]
@@ -122,7 +122,7 @@ def load(self: FinalTraining,
 
 @patch(as_prop=True)
 def batches(self: FinalTraining) -> tuple: # of the discriminator, of the generator
-    "Images in a step"
+    "Return the number of images in a step"
     return self.trainer.config.d_batch, self.trainer.config.g_batch
 
 @patch
@@ -134,7 +134,7 @@ def use_batches(self: FinalTraining, d_batch: int, g_batch: int):
 # %% ../../nbs/search/49_derive.ipynb #e165c810
 @patch(as_prop=True)
 def due(self: FinalTraining) -> bool:
-    "Is it time for an evaluation?"
+    "Tell whether it is time for an evaluation"
     every = self.config.eval_every
     return every > 0 and (self.done or self.trainer.steps % every == 0)
 
@@ -151,7 +151,7 @@ def consider(self: FinalTraining,
 
 @patch(as_prop=True)
 def best_generator(self: FinalTraining) -> DerivedGenerator:
-    "A copy of the best average so far; of the present average if none was considered"
+    "Return a copy of the best average so far; of the present average if none was considered"
     found = copy.deepcopy(self.generator)
     if self.best: found.load_state_dict(self.best['weights'])
     return found

@@ -64,7 +64,7 @@ class DerivedGenerator(HubModel, pipeline_tag='unconditional-image-generation', 
         xavier_init_(self)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        "Images (n, channels, size, size) in [-1, 1] from latents (n, latent_dim)."
+        "Generate images (n, channels, size, size) in [-1, 1] from latents (n, latent_dim)."
         return self.to_image(run_cells(as_maps(self.linear(z), self.bottom), self.cells, self.arch, self.call))
 
     @property
@@ -102,7 +102,7 @@ def derive_from(
     shared: nn.Module, # a `SharedGenerator`
     arch, # an `Architecture` of at most its number of cells, or anything that `Architecture.parse` reads
 ) -> DerivedGenerator: # on the same device
-    "A derived generator with a copy of the shared generator's weights. ValueError if the architecture has more cells."
+    "Return a derived generator with a copy of the shared generator's weights. ValueError if the architecture has more cells."
     arch = Architecture.parse(arch)
     if len(arch) > len(shared.cells):
         raise ValueError(f'an architecture of {len(arch)} cells, the shared generator has weights for 1 to {len(shared.cells)}')
@@ -129,12 +129,12 @@ def generate_images(
     z: torch.Tensor, # (n, latent_dim), on the generator's device
     batch_size: int = 250, # images at a time, as long as they fit in memory; an `AutoBatch` has its own
 ) -> torch.Tensor: # (n, c, s, s)
-    "Images for many latents, batch by batch, without gradients."
+    "Generate images from many latents, batch by batch, without gradients."
     return (generate if isinstance(generate, AutoBatch) else AutoBatch(generate, most=batch_size))(z)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #bab8d888
 def save_generator(
-    path, # of the file, by custom `generator.safetensors`
+    path, # of the file, by convention `generator.safetensors`
     generator: DerivedGenerator, # the generator to save
     **notes, # further facts that JSON can hold: data set, scores, seed
 ):

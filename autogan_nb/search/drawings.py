@@ -18,7 +18,7 @@ from .space import Architecture, CellArch
 
 # %% ../../nbs/search/41_drawings.ipynb #db091591
 def _block(cell, first):
-    "The operations of a block in order, as (name, look)"
+    "Return the operations of a block in order, as (name, look)"
     conv, norm, up, activation = CONVS[cell.conv], NORMS[cell.norm], UPS[cell.up], ACTIVATIONS[cell.activation]
     adds = lambda *operations: lambda done: [*done, *operations]
     upsample = [(f'↑ {up.label}', up.look)] if first else []
@@ -37,7 +37,7 @@ def _rails(arch, j):
 
 @patch
 def draw(self: Architecture, bottom: int = 4) -> str:  # bottom: side of the maps after the linear layer
-    "The generator as monospaced text, one line per cell: ● hands out a skip, ⊕ takes it"
+    "Return the generator as monospaced text, one line per cell: ● hands out a skip, ⊕ takes it"
     rows = [('z', 'linear', '', '', '', bottom)]
     for i, cell in enumerate(self):
         first, second = (', '.join(_names(_block(cell, first))) for first in (True, False))
@@ -48,7 +48,7 @@ def draw(self: Architecture, bottom: int = 4) -> str:  # bottom: side of the map
     return '\n'.join(' '.join(map(str.ljust, row, widths)).rstrip() for row in table)
 
 # %% ../../nbs/search/41_drawings.ipynb #7f0d533b
-_COLORS = {  # of every kind of line, word and box: on a light page, on a dark one
+_COLORS = {  # of every kind of line, text and box: on a light page, on a dark one
     'ink': ('#123', '#eef'), 'grey': ('#567', '#abc'), 'wire': ('#456', '#abc'), 'edge': ('#bcd', '#456'),
     'card': ('#fff', '#151b23'), 'cell': ('#eff3f9', '#212c39'), 'rgb': ('#fdeaf3', '#423'),
     'norm': ('#cef', '#147'), 'conv': ('#cfd', '#153'), 'up': ('#fdb', '#641'), 'act': ('#e2e4e8', '#434c58'),
@@ -57,7 +57,7 @@ _DARK = ','.join(f'{page} .ag' for page in ('.quarto-dark', '.vscode-dark', '[da
 _CSS = ('.ag{max-width:100%;height:auto}.ag path,.ag rect{fill:none;stroke:currentColor;stroke-linejoin:round;stroke-linecap:round}'
         '.ag .f,.ag text{fill:currentColor}.ag .l{text-anchor:start}.ag .r{text-anchor:end}.ag .b{font-weight:bold}.ag .t{font-size:9.5px}'
         f'.ag .o{{stroke-dasharray:1 4}}.ag:root{{color-scheme:light dark}}{_DARK}{{color-scheme:dark}}')   # as the page, or as the system
-# programs that do not know light-dark() keep the colour before it
+# programs without light-dark() keep the colour before it
 _CSS += ''.join(f'.ag .{name}{{color:{light};color:light-dark({light},{dark})}}' for name, (light, dark) in _COLORS.items())
 
 # %% ../../nbs/search/41_drawings.ipynb #8d82eb80
@@ -70,7 +70,7 @@ def _tag(name, inner='', **attrs):
     return f'<{name}{attrs}>{inner}</{name}>' if inner else f'<{name}{attrs}/>'
 
 class _Sheet:
-    "A drawing in layers, with the words on top of all"
+    "A drawing in layers, with the text on top"
     def __init__(self): self.layers, self.words = {}, {}
     def path(self, layer, look, d, width=''):
         self.layers[layer, look, width] = self.layers.get((layer, look, width), '') + d
@@ -105,7 +105,7 @@ def _wire(sheet, look, *points, r=7):
 
 # %% ../../nbs/search/41_drawings.ipynb #47307fa4
 class _At:
-    "Where things stand on a sheet"
+    "Positions and sizes on a sheet"
     MAIN = 164             # x of the main line, from z to the image
     LEFT, RIGHT = 8, 320   # x of a cell's sides
     TOP, GAP = 46, 12      # y of the first cell; between two cells
@@ -163,7 +163,7 @@ def _draw_cell(sheet, cell, y, size, channels):
 
 # %% ../../nbs/search/41_drawings.ipynb #d0f180e1
 def _draw_skip(sheet, cell, source, way, y):
-    "The last part of a skip's way, into the cell that stands at y"
+    "Draw the last part of a skip's way, into the cell at y"
     look, newer = f's{source % 5}', sum(cell.skips[source + 1:])
     y += _rows(cell).plus - 9 * (sum(cell.skips) - 1) + _At.LINE * newer
     _wire(sheet, look, *way[:-1], (way[-1][0], y), (_At.MAIN + 9, y))
@@ -217,10 +217,10 @@ def _draw_tail(sheet, y, size, channels):
 def svg(
     self: Architecture,
     bottom: int = 4,  # side of the maps after the linear layer
-    width: int | None = None,  # channels between the layers; None writes the word
+    width: int | None = None,  # channels between the layers; None writes *width*
     channels: int = 3,  # of the images: 3 colours, or 1 for gray
 ) -> str:  # under 12 KB for up to 6 cells
-    "The generator as an SVG picture"
+    "Return the generator as an SVG picture"
     sheet, tops, y = _Sheet(), [], _At.TOP
     _draw_head(sheet, bottom, width or 'width')
     for i, cell in enumerate(self):
@@ -272,7 +272,7 @@ class Comparison:
         return [DecisionRow(*key, tuple(answers.get(key) for answers in each)) for key in keys]
 
     def svg(self, columns: int = 4) -> str:  # columns: architectures in one line
-        "One SVG sheet with all of them"
+        "Return one SVG sheet with all of them"
         return _draw_columns(self, range(len(self.archs)), columns)
     def __str__(self):
         rows = [('', *self.archs)] + [(f"{'≠' if row.differs else ' '} cell {row.cell} {row.question}", *row.words) for row in self.rows]
@@ -325,7 +325,7 @@ _KEY = ('Grey: all agree.', 'Filled: they differ, one colour for each answer.',
         'Arcs: skips; blue ones only some take, dotted ones are left.')
 _TINTS = ('#e0702a40', '#3b82f640', '#22a35a40', '#a855f740', '#0e749040')   # half transparent: they suit light and dark
 def _draw_columns(comparison, ks, columns, key=_KEY):
-    "These architectures of a comparison on one sheet"
+    "Draw these architectures of a comparison on one sheet"
     n = max(map(len, comparison.archs.values()))
     wide, high = _At.CARD + 16 + 10 * n, 40 + _At.STEP * n
     sheet, columns = _Sheet(), min(columns, len(ks))

@@ -59,7 +59,7 @@ def std(self: LossWindow) -> float:
 
 # %% ../../nbs/search/46_dynamic_reset.ipynb #68129315
 def _flat(window, threshold, statistic, name):
-    "A sentence saying why this window shows a collapse, or '' if it does not"
+    "Say in a sentence why this window shows a collapse; '' if it does not"
     if not window.full or not getattr(window, statistic) < threshold: return ''
     return f"the {name} loss has {statistic} {getattr(window, statistic):.2g} < {threshold:g} over {len(window)} steps"
 
@@ -112,7 +112,7 @@ def load_state_dict(self: CollapseDetector, state):
 
 # %% ../../nbs/search/46_dynamic_reset.ipynb #97d1ae3e
 class Task:
-    "What a search trains and asks for rewards; a subclass gives at least `train` and `reward`"
+    "What a search trains and gets rewards from; a subclass defines at least `train` and `reward`"
     size = None # of what it makes now, for the log (pixels, for images)
     seed, rngs, batches = 0, (), () # what a recovery may change: random streams, batch sizes
 
@@ -127,7 +127,7 @@ class Task:
         "Measure an architecture with the shared weights; higher is better"
         raise NotImplementedError
 
-    def forget(self): "The shared weights have changed: draw new samples for the next rewards"
+    def forget(self): "Draw new samples for the next rewards, because the shared weights have changed"
     def grow(self): "Go on with architectures that are one step longer"
     def reset(self): "Start the shared weights again"
     def use_batches(self, *sizes): "Go on with batches of other sizes"
@@ -179,7 +179,7 @@ class SharedGAN(Task):
 
 # %% ../../nbs/search/46_dynamic_reset.ipynb #81fcad66
 def _new_trainer(gan):
-    "New networks and optimizers"
+    "Build new networks and optimizers"
     G, D = seeded(lambda: gan.build(gan.n_cells, gan.gan, gan.data.channels), 1000 * gan.seed + gan.restarts)
     return configure_engine(GANTrainer(G.to(gan.data.device), D.to(gan.data.device), gan.gan, gan.rngs[1]), gan.engine)
 
@@ -209,7 +209,7 @@ def train(self: SharedGAN,
 
 # %% ../../nbs/search/46_dynamic_reset.ipynb #a1ee2095
 def _check_losses(gan):
-    "NonFiniteError for the first cycle since the last check whose losses or gradient are not finite"
+    "Raise NonFiniteError for the first cycle since the last check whose losses or gradient are not finite"
     if (bad := first_nonfinite(gan.losses[gan.seen:])) is None: return
     step, calls = gan.seen + bad, gan.gan.n_critic + 1
     images = gan.stream.newest if step + 1 == len(gan.losses) else 'not the newest'
@@ -284,7 +284,7 @@ def state(self: SharedGAN) -> dict: # plain values and tensors
 def load(self: SharedGAN,
     state: dict, # from `state`
 ):
-    "Go to a state"
+    "Restore a state"
     here, parse = self.data.device, getattr(self.trainer.G, 'space', AUTOGAN).parse
     for name in _FACTS: setattr(self, name, state[name])
     self.archs = state['archs'] and [parse(text) for text in state['archs']]

@@ -27,7 +27,7 @@ class Proposal:
 
 @dataclass(frozen=True, eq=False)
 class Beam:
-    "An architecture to build on, and the reward it was kept for"
+    "An architecture to build on, and the reward it was selected for"
     arch: object # of a search space; 0 or more cells
     reward: float = 0. # 0 for the root, which was never measured
     payload: object = None # of the proposal it was
@@ -57,13 +57,13 @@ def top_k(
 
 # %% ../../nbs/search/47_mlas.ipynb #16a12dac
 class Strategy:
-    "Propose architectures one step longer than the beams, and learn from their rewards; a subclass gives `propose`"
+    "Propose architectures one step longer than the beams, and learn from their rewards; a subclass defines `propose`"
     def __init__(self,
         space, # a `Space`
         rng: torch.Generator, # source of all randomness, on the CPU
     ): self.space, self.rng, self.beams = space, rng, [Beam(space.root)]
 
-    def propose(self, n: int) -> list: # of n `Proposal`s, copies allowed
+    def propose(self, n: int) -> list: # of n `Proposal`s, duplicates allowed
         "Propose n architectures"
         raise NotImplementedError
 
@@ -100,14 +100,14 @@ class Written:
 
 # %% ../../nbs/search/47_mlas.ipynb #5d224ebc
 def _unstacked(samples, start):
-    "A `Written` for each row of a batch"
+    "Split a batch into a `Written` for each row"
     rows = zip(zip(*samples.hidden), samples.tokens, samples.log_probs, samples.entropies)
     starts = zip(*start) if start else [None] * len(samples)
     return [Written(*row, begin) for row, begin in zip(rows, starts)]
 
 # %% ../../nbs/search/47_mlas.ipynb #a7e92ebb
 def _stacked(payloads):
-    "Payloads as one batch of `Samples`, with the starts"
+    "Stack payloads into one batch of `Samples`, with the starts"
     pair = lambda pairs: tuple(torch.stack(part) for part in zip(*pairs)) if pairs[0] else None
     column = lambda name: torch.stack([getattr(p, name) for p in payloads])
     samples = Samples(column('tokens'), column('log_probs'), column('entropies'), pair([p.hidden for p in payloads]))
@@ -140,7 +140,7 @@ class PolicyStrategy(Strategy):
         return [Proposal(arch, payload) for arch, payload in zip(archs, _unstacked(samples, start))]
 
     def _starts(self, picks):
-        "Hidden states of these beams as (h, c), each (n, H); None if no beam has one"
+        "Return the hidden states of these beams as (h, c), each (n, H); None if no beam has one"
         hidden = [beam.payload and beam.payload.hidden for beam in self.beams]
         known = next((pair for pair in hidden if pair), None)
         if not known: return None
@@ -187,7 +187,7 @@ def propose_unique(self: Strategy,
 
 @patch
 def _unseen(self: Strategy, seen, m):
-    "m uniformly drawn candidates that are not in `seen`"
+    "Draw m candidates that are not in `seen`, uniformly"
     rest = [(beam, arch) for beam in self.beams for arch in self.space.children(beam.arch) if arch not in seen]
     order = torch.randperm(len(rest), generator=self.rng, device=self.rng.device)[:m].tolist()
     return [Proposal(arch, self.blank(beam, arch)) for beam, arch in (rest[i] for i in order)]

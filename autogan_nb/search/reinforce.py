@@ -118,7 +118,7 @@ class RandomPolicy:
     "Sample every token sequence with the same probability, and never learn"
     def __init__(self,
         schema, # decisions in order: objects with `.n`, or plain ints
-        hidden: int = 100, # H, size of the zeros that stand for a hidden state
+        hidden: int = 100, # H, size of the zeros returned as the hidden state
         rng: torch.Generator = None, # its device is that of the tokens; None: the global one, on the CPU
     ):
         self.counts, self.hidden, self.rng = choice_counts(schema), hidden, rng

@@ -70,7 +70,7 @@ def _mark_stage(top, bottom, records, real):
 # %% ../../nbs/search/48_search.ipynb #602b9777
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    "What a search has found; in a notebook, the best architecture and a table of all that were kept"
+    "What a search has found; a notebook displays the best architecture and a table of all finalists"
     beams: list # K `Beam`s, best first
     records: list # what happened in each iteration, from `Search.step`
 
@@ -105,7 +105,7 @@ class IterationState:
 class Search(Loop):
     "Search architectures: train a task, learn from its rewards, grow and reset (algorithm 1 of the paper)"
     def __init__(self,
-        task, # a `Task`: what is searched for
+        task, # a `Task`: what is trained and measured
         strategy, # a `Strategy`: what proposes and learns
         config: SearchConfig = SearchConfig(), # how long; the fields of the loop
         callbacks=(), # `Callback`s, told about every step
@@ -182,7 +182,7 @@ def _learn(self: Search) -> dict: # mean reward and entropy of the iteration, it
 # %% ../../nbs/search/48_search.ipynb #cb5b6152
 @patch
 def _ask(self: Search, propose) -> tuple: # (proposals, their rewards)
-    "Propose and measure; if that is interrupted, nothing has been proposed"
+    "Propose and measure; if interrupted, leave the random state as it was before"
     before = self.strategy.rng.get_state()
     try:
         proposals = propose()
@@ -229,7 +229,7 @@ def state(self: Search) -> dict: # plain values and tensors
 def load(self: Search,
     state: dict, # from `state` of a search with the same data and settings
 ):
-    "Go to a state"
+    "Restore a state"
     parse = self.strategy.space.parse
     for name in ('iteration', 'resets'): setattr(self, name, state[name])
     self.records, self.beams_by_size, self.now = list(state['records']), dict(state['beams_by_size']), IterationState(**state['now'])
@@ -273,7 +273,7 @@ class Gallery(Callback):
     def __init__(self): self.images, self.z = {}, None
 
     def show(self, search, name, arch, z):
-        "Draw an architecture's images from latents"
+        "Generate and store an architecture's images"
         self.images[f'{name}-{search.task.size}x{search.task.size}'] = to_uint8(search.task.images(arch, z)).cpu()
 
     def trained(self, search, record):

@@ -17,13 +17,13 @@ from .space import AUTOGAN
 
 # %% ../../nbs/search/42_shared_gan.ipynb #f32f8fc9
 class ConvBlock(nn.Module):
-    "One 3x3 convolution of a cell with all the norms, upsamplings and activations that it may be asked for."
+    "One 3x3 convolution of a cell with all the norms, upsamplings and activations that it must support."
     def __init__(self,
         width: int, # channels in and out
         conv: str, # a name in `CONVS`: the order of norm, activation and convolution
-        norms, # the norms it may be asked for
-        ups = (), # the upsamplings it may be asked for
-        activations = ('relu',), # the activations it may be asked for
+        norms, # the norms it must support
+        ups = (), # the upsamplings it must support
+        activations = ('relu',), # the activations it must support
         running: bool = False, # keep running statistics in batch norm (a single architecture), or not (shared)
     ):
         super().__init__()
@@ -34,7 +34,7 @@ class ConvBlock(nn.Module):
                 self.add_module(rows[name].module_name(name), rows[name].build(width, running))
 
     def module(self, rows, name):
-        "The module of a choice; None if it needs none."
+        "Return the module of a choice; None if it needs none."
         return getattr(self, rows[name].module_name(name)) if rows[name].build else None
 
     def forward(self, x, norm, up=None, activation='relu'):
@@ -49,7 +49,7 @@ class ConvBlock(nn.Module):
 
 # %% ../../nbs/search/42_shared_gan.ipynb #809404dd
 class Cell(nn.Module):
-    "One cell with the weights of all the choices that it may be asked for (section 3.1)."
+    "One cell with the weights of all the choices that it must be able to run (section 3.1)."
     def __init__(self,
         width: int, # channels, the same everywhere
         choices, # the `CellArch`s it must be able to run, all of the same index
@@ -81,12 +81,12 @@ def call_part(
 
 @patch
 def convolve(self: Cell, x, block, conv, norm, activation, up=None):
-    "The `first` or the `second` block."
+    "Apply the `first` or the `second` block."
     return getattr(self, block)[conv](x, norm, up, activation)
 
 @patch
 def path(self: Cell, x, name, up, doublings):
-    "A shortcut or skip connection: upsample, convolve 1x1."
+    "Apply a shortcut or skip connection: upsample, convolve 1x1."
     return upsample_conv1x1(x, getattr(self, name), up, doublings, getattr(self, f'{name}_{UPS[up].module_name(up)}', None))
 
 # %% ../../nbs/search/42_shared_gan.ipynb #3d4cbaaf
@@ -97,7 +97,7 @@ def forward(self: Cell,
     choice, # the `CellArch` to run
     call = call_part, # (part, x, *choice) to maps: how the cell's parts are called
 ) -> tuple: # (output, h), both (n, width, 2s, 2s)
-    "Run one choice; returns the cell's output and its skip output h."
+    "Run one choice; return the cell's output and its skip output h."
     h = call(self.convolve, x, 'first', choice.conv, choice.norm, choice.activation, choice.up)
     for i, (taken, skip) in enumerate(zip(choice.skips, earlier)):
         if taken: h = h + call(self.path, skip, f'skip{i}', choice.up, len(earlier) - i)
@@ -156,7 +156,7 @@ class SharedGenerator(nn.Module):
         z: torch.Tensor, # (n, latent_dim)
         arch, # an `Architecture` of 1 to n_cells cells in the space, or any spelling of one
     ) -> torch.Tensor: # (n, channels, s, s) in [-1, 1], s = bottom * 2**len(arch)
-        "Images from latents through one architecture; ValueError if it has no cells or too many, or is not in the space."
+        "Generate images from latents with one architecture; ValueError if it has no cells or too many, or is not in the space."
         arch = self.space.parse(arch)
         if not 1 <= len(arch) <= len(self.cells):
             raise ValueError(f'an architecture of {len(arch)} cells, this generator has weights for 1 to {len(self.cells)}')

@@ -49,7 +49,7 @@ def _answers(cell): return {name: value for name, value in asdict(cell).items() 
 # %% ../../nbs/search/40_space.ipynb #1d8d59f7
 @patch
 def __str__(self: CellArch) -> str:
-    "The cell as text, e.g. `pre-none-nearest-sc-s0`"
+    "Return the cell as text, e.g. `pre-none-nearest-sc-s0`"
     skips = [f's{i}' for i, taken in enumerate(self.skips) if taken]
     return '-'.join([self.conv, self.norm, self.up, *[self.activation] * (self.activation != 'relu'), *['sc'] * self.shortcut, *skips])
 
@@ -71,7 +71,7 @@ def _count(n):
 
 @dataclass(frozen=True, order=True, repr=False)
 class Architecture:
-    "A generator as data: its cells in order; ValueError when a cell stands in the wrong place, or for more than 16"
+    "A generator as data: its cells in order; ValueError when a cell is in the wrong place, or for more than 16"
     cells: tuple[CellArch, ...] = ()  # cell i has exactly i skip answers
     def __post_init__(self):
         object.__setattr__(self, 'cells', tuple(self.cells))
@@ -88,12 +88,12 @@ class Architecture:
 # %% ../../nbs/search/40_space.ipynb #a8169088
 @patch
 def grow(self: Architecture, cell: CellArch) -> Architecture:  # cell: the next one, with `len(self)` skip answers
-    "This architecture with one more cell; ValueError when the cell belongs to another place"
+    "Return this architecture with one more cell; ValueError when the cell belongs to another place"
     return Architecture((*self.cells, cell))
 
 @patch
 def size(self: Architecture, bottom: int = 4) -> int:  # bottom: side of the maps after the linear layer, 4 for CIFAR-10, 6 for STL-10
-    "The side of the generated images in pixels: each cell doubles it"
+    "Return the side of the generated images in pixels: each cell doubles it"
     return bottom * 2**len(self)
 
 # %% ../../nbs/search/40_space.ipynb #a2eae4a9
@@ -116,13 +116,13 @@ class Space:
 # %% ../../nbs/search/40_space.ipynb #a1499003
 @patch
 def children(self: Space, arch, steps: int = 1):  # arch: where to start; an iterator
-    "Every architecture that is so many steps longer, in the order of the tokens"
+    "Iterate over all architectures that are so many steps longer, in the order of the tokens"
     if steps == 0: yield arch; return
     for tokens in product(*(range(d.n) for d in self.schema(arch))): yield from self.children(self.grow(arch, tokens), steps - 1)
 
 @patch
 def count(self: Space, steps: int, arch=None) -> int:  # arch: where to start
-    "How many architectures are so many steps longer than `arch` (None: than the root), without listing them"
+    "Count the architectures that are so many steps longer than `arch` (None: than the root), without listing them"
     arch, n = self.root if arch is None else arch, 1
     for _ in range(steps):
         n *= prod(d.n for d in self.schema(arch))
@@ -132,7 +132,7 @@ def count(self: Space, steps: int, arch=None) -> int:  # arch: where to start
 # %% ../../nbs/search/40_space.ipynb #81f2f37f
 @patch
 def random(self: Space, steps: int, rng: torch.Generator):  # rng: source of the randomness
-    "An architecture of so many steps, drawn uniformly"
+    "Draw an architecture of so many steps uniformly"
     arch = self.root
     for _ in range(steps): arch = self.grow(arch, [_draw(d.n, rng) for d in self.schema(arch)])
     return arch
@@ -150,7 +150,7 @@ def _schemas(space, steps): return [space.schema(decode(space, steps[:i])) for i
 
 @patch
 def neighbours(self: Space, arch):  # an iterator
-    "Every architecture that answers exactly one decision otherwise"
+    "Iterate over all architectures that answer exactly one decision differently"
     steps = self.tokens(arch)
     for i, schema in enumerate(_schemas(self, steps)):
         for t, d in enumerate(schema):
@@ -159,27 +159,27 @@ def neighbours(self: Space, arch):  # an iterator
 
 @patch
 def mutate(self: Space, arch, rng: torch.Generator):  # rng: source of the randomness
-    "A neighbour drawn uniformly"
+    "Draw a neighbour uniformly"
     others = list(self.neighbours(arch))
     return others[_draw(len(others), rng)]
 
 @patch
 def cross(self: Space, a, b, rng: torch.Generator):  # a, b: architectures of the same number of steps
-    "A child of two architectures that takes each answer from one or the other; ValueError when they differ in length"
+    "Return a child of two architectures that takes each answer from one or the other; ValueError when they differ in length"
     if len(self.tokens(a)) != len(self.tokens(b)): raise ValueError(f'cannot cross {len(self.tokens(a))} steps with {len(self.tokens(b))}')
     return decode(self, [[pair[_draw(2, rng)] for pair in zip(*steps)] for steps in zip(self.tokens(a), self.tokens(b))])
 
 # %% ../../nbs/search/40_space.ipynb #e00f82f2
 @patch
 def features(self: Space, arch) -> torch.Tensor:  # one number per choice of every decision
-    "The architecture one-hot: 1 for what was chosen, else 0"
+    "Return the architecture as a one-hot vector: 1 for what was chosen, else 0"
     steps = self.tokens(arch)
     answers = [(t, d.n) for tokens, schema in zip(steps, _schemas(self, steps)) for t, d in zip(tokens, schema)]
     return torch.tensor([float(t == k) for t, n in answers for k in range(n)])
 
 @patch
 def cost(self: Space, arch):
-    "What the space's cost function says about an architecture; ValueError when the space has none"
+    "Return what the space's cost function says about an architecture; ValueError when the space has none"
     if self.cost_of is None: raise ValueError(f'{type(self).__name__} has no cost function: set its `cost_of`')
     return self.cost_of(arch)
 
@@ -204,7 +204,7 @@ class AutoGANSpace(Space):
 
     def __repr__(self): return f"AutoGANSpace({', '.join(f'{name}s={self.choices[name]}' for name in _REGISTRIES)})"
     def cell_schema(self, index: int) -> tuple[Decision, ...]:  # index: the cell's position, counted from 0
-        "One decision per earlier cell, then C, N, U, A, SC without those of a single choice; ValueError for an index below 0"
+        "Return one decision per earlier cell, then C, N, U, A, SC without those of a single choice; ValueError for an index below 0"
         if index < 0: raise ValueError(f'cells are counted from 0, got cell index {index}')
         skips = (Decision(f'skip_{i + 1}', (False, True)) for i in range(index))
         return (*skips, *(Decision(letter, self.choices[name]) for letter, name in _LETTERS.items() if len(self.choices[name]) > 1))
@@ -215,21 +215,21 @@ class AutoGANSpace(Space):
 # %% ../../nbs/search/40_space.ipynb #02d8286f
 @patch
 def check(self: AutoGANSpace, cell: CellArch) -> CellArch:  # the same cell
-    "ValueError when one of a cell's answers is not among the choices"
+    "Return the cell; ValueError when one of its answers is not among the choices"
     for name, choices in self.choices.items():
         if getattr(cell, name) not in choices: _check(name, getattr(cell, name), choices, f'cell {cell.index} ({cell}): ')
     return cell
 
 @patch
 def cell_tokens(self: AutoGANSpace, cell: CellArch) -> tuple[int, ...]:  # one per decision of its schema
-    "A cell's answers as integers; ValueError when it is not in the space"
+    "Return a cell's answers as integers; ValueError when it is not in the space"
     answers = {letter: getattr(self.check(cell), name) for letter, name in _LETTERS.items()}
     answers |= {f'skip_{i + 1}': taken for i, taken in enumerate(cell.skips)}
     return tuple(d.choices.index(answers[d.name]) for d in self.cell_schema(cell.index))
 
 @patch
 def cell_of(self: AutoGANSpace, tokens, index: int) -> CellArch:  # tokens: a list, a tuple or a 1-d integer tensor; index: its position
-    "The cell that these tokens mean; ValueError for a wrong number of tokens or a token out of range"
+    "Return the cell that these tokens mean; ValueError for a wrong number of tokens or a token out of range"
     schema, tokens = self.cell_schema(index), [operator.index(t) for t in tokens]
     if len(tokens) != len(schema): raise ValueError(f'cell {index} is {len(schema)} tokens, got {len(tokens)}: {tokens}')
     for d, t in zip(schema, tokens): _check(d.name, t, range(d.n), f'cell {index}: token ')
@@ -247,7 +247,7 @@ def parse(self: AutoGANSpace, text) -> Architecture:
 
 @patch
 def cells(self: AutoGANSpace, index: int):  # an iterator
-    "Every cell that can stand at this position, in the order of the tokens"
+    "Iterate over the cells that are possible at this position, in the order of the tokens"
     for tokens in product(*(range(d.n) for d in self.cell_schema(index))): yield self.cell_of(tokens, index)
 
 AUTOGAN = AutoGANSpace()
@@ -255,7 +255,7 @@ AUTOGAN = AutoGANSpace()
 cell_schema, all_cells, count_architectures, random_architecture = AUTOGAN.cell_schema, AUTOGAN.cells, AUTOGAN.count, AUTOGAN.random
 
 def count_cells(index: int) -> int:
-    "How many cells of the paper's space can stand at this position"
+    "Count the cells of the paper's space that are possible at this position"
     return prod(d.n for d in cell_schema(index))
 
 @patch(as_prop=True)
@@ -305,7 +305,7 @@ NAMED = {'A': A, 'B': B, 'C': C}
 # %% ../../nbs/search/40_space.ipynb #d7b31aca
 @patch
 def to_json(self: Architecture) -> str:
-    "The architecture as JSON text"
+    "Return the architecture as JSON text"
     return json.dumps({'cells': [_answers(cell) for cell in self]})
 
 @patch(cls_method=True)
@@ -318,7 +318,7 @@ def from_json(cls: Architecture, text: str) -> Architecture:  # text: as `to_jso
 
 # %% ../../nbs/search/40_space.ipynb #a94a9bf7
 def _no_architecture(value):
-    expected = f"{', '.join(NAMED)}, words like {A[0]}, a vector like {A.to_vector()[:4]} or JSON"
+    expected = f"{', '.join(NAMED)}, cells like {A[0]}, a vector like {A.to_vector()[:4]} or JSON"
     return ValueError(f'{_short(value)} is no architecture: expected {expected}')
 
 def _from_values(values):
@@ -332,7 +332,7 @@ _LONGEST = 20_000   # characters of a text that `parse` looks at; the longest ar
 
 @patch(cls_method=True)
 def parse(cls: Architecture, text) -> Architecture:  # text: a name, an architecture string, the vector as text or integers, JSON, cells
-    "The architecture that a text or a vector means; ValueError when it means none"
+    "Return the architecture that a text or a vector means; ValueError when it means none"
     if isinstance(text, cls): return text
     if isinstance(text, dict):
         try: text = json.dumps(text)
