@@ -328,7 +328,7 @@ def good_run(run):
     assert isinstance(run.config, dict) and isinstance(run.versions, dict)
 
 
-TEXTS = ['hinge', 'x', 'digits', 'skip', 'reinforce', 'random', 'eager', 'bf16', '../../x']
+TEXTS = ['hinge', 'x', 'digits', 'skip', 'reinforce', 'random', 'eager', 'bf16', '../../x', '~nobody-here/x', 'x' * 300]
 
 
 def preset_trees(): return [json.loads(json.dumps(asdict(p))) for p in PRESETS.values()]
@@ -364,11 +364,14 @@ def option_readers():
     few = st.tuples(st.sampled_from([*PRESETS]), names).flatmap(valued)
     yield Reader('options of a command', st.one_of(options, few, few), lambda given: configure(**given), good_preset)
 
-    odd = ['1', '-1', '0', '.5', '1e400', 'nan', 'true', 'none', '1,2', 'a,b', '', '9' * 5000]
+    odd = ['1', '-1', '0', '.5', '1e400', 'nan', 'true', 'none', '1,2', 'a,b', '']
     values = st.one_of(st.sampled_from(TEXTS + odd), st.text(max_size=8))
     pairs = st.tuples(st.sampled_from([*known, 'search.x', 'x', '']), st.sampled_from(['=', '=', '=', '', '==']), values).map(''.join)
+    of_number = st.sampled_from([name for name, setting in known.items() if setting.kind in by_kind and setting.kind is not str])
+    long = of_number.map(lambda name: f'{name}={"9" * 5000}')          # more digits than int() reads
     switches = st.sampled_from([f'--{name}' for name in kinds] + ['--seed', '--quiet', '-q', '--x', '--'])
-    parts = st.one_of(st.tuples(st.just('--set'), pairs), st.tuples(switches, values), st.tuples(switches), st.tuples(values))
+    sets = st.tuples(st.just('--set'), st.one_of(pairs, pairs, long))
+    parts = st.one_of(sets, st.tuples(switches, values), st.tuples(switches), st.tuples(values))
     words = st.lists(parts, max_size=4).map(lambda drawn: [word for some in drawn for word in some])
     yield Reader('words of a command', words, lambda words: settings_from(read_options(autogan_search, words)), good_preset)
 

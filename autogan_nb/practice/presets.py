@@ -8,7 +8,7 @@ __all__ = ['PRESETS', 'OPTIONS', 'SearchOptions', 'TrainOptions', 'Preset', 'pre
            'command_line']
 
 # %% ../../nbs/practice/102_presets.ipynb #00c3917c
-import json, reprlib, shlex
+import json, os, reprlib, shlex
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -152,10 +152,12 @@ def _with_growths(start, values, layer):
 
 # %% ../../nbs/practice/102_presets.ipynb #be2d9720
 def _absolute(name, value):
-    "Make the path in a setting absolute; leave the name of a data set as it is."
+    "Make the path in a setting absolute; leave the name of a data set as it is. Raise ValueError for an unknown ~user."
     if value is None or name not in ('data', 'root'): return value
-    if name == 'data' and (value in DATASETS or not Path(value).expanduser().exists()): return value
-    return str(Path(value).expanduser().resolve())
+    try: path = Path(value).expanduser()
+    except RuntimeError: raise ValueError(f'{name} is {reprlib.repr(value)}: there is no such user') from None
+    if name == 'data' and (value in DATASETS or not os.path.exists(path)): return value         # Path.exists raises if a name is too long
+    return str(path.resolve())
 
 # %% ../../nbs/practice/102_presets.ipynb #8fef1115
 def configure(
@@ -226,7 +228,7 @@ def read_sets(
     known, found = settings_of(start), {}
     for word in words:
         name, equals, text = word.partition('=')
-        if not equals: raise ValueError(f'--set {word}: expected NAME=VALUE, such as search.controller_lr=1e-3')
+        if not equals: raise ValueError(f'--set {reprlib.repr(word)}: expected NAME=VALUE, such as search.controller_lr=1e-3')
         found[name] = from_text(text, named(known, 'setting', name))
     return found
 

@@ -231,7 +231,7 @@ def svg(
     _draw_skips(sheet, self, tops)
     sources = sorted({i for i, _ in _links(self)})
     skip = ''.join(f' \u2003● s{i}: skip output of cell {i}' for i in sources[:1])
-    sheet.text(_At.MAIN, y + 83, f'⊕ adds \u2003↑ enlarges{skip}', 't grey')
+    sheet.text(_At.MAIN, y + 83, f'⊕ adds \u2003↑ upsamples{skip}', 't grey')
     return sheet.svg(_At.RIGHT + 10 + _At.LANE * len(sources), y + 94, f'Generator {self}')
 
 Architecture._repr_svg_ = Architecture.svg
