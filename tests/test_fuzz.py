@@ -347,6 +347,7 @@ def preset_readers():
     deep = [b'a = ' + b'[' * 100_000, b'a = ' + b'9' * 5000, b'.'.join([b'a'] * 5000) + b' = 1', b'[' * 10**5]
     changed = changed_text([file]).map(lambda text: text.encode(errors='replace'))
     inputs = st.one_of(changed_bytes([file.encode()]), changed, st.sampled_from(deep))
+    if sys.version_info < (3, 11): return               # no tomllib
     yield Reader('settings in .toml', inputs, from_file(configured, 'settings.toml'), good_preset)
 
 
@@ -751,8 +752,11 @@ def test_bombs_are_refused_before_they_unfold(name, tmp_path):
 
 
 def main(n, out, *names):
-    "Fuzz every reader (or those named) with n inputs each; write the outcomes to a JSON file, failures included."
+    """Fuzz every reader (or those named) with n inputs each; write the outcomes to a JSON file, failures included.
+
+    The list `found` of the file, written by hand, stays."""
     from autogan_nb import __version__
+    found = json.loads(Path(out).read_text()).get('found', []) if Path(out).exists() else []
     rows, versions = {}, dict(autogan_nb=__version__, python=platform.python_version(), torch=torch.__version__, numpy=np.__version__)
     for family in FAMILIES:
         for reader in family():
@@ -760,7 +764,9 @@ def main(n, out, *names):
             try: rows[reader.name] = fuzz(reader, n)
             except BaseException as error: rows[reader.name] = dict(failed=f'{type(error).__name__}: {error}'[:500])
             print(reader.name, rows[reader.name], flush=True)
-            facts = dict(machine=f'{os.cpu_count()} CPU cores, shared with other work', versions=versions, readers=rows)
+            total = sum(row.get('inputs', 0) for row in rows.values())
+            facts = dict(machine=f'{os.cpu_count()} CPU cores, shared with other work', versions=versions,
+                         seed='the inputs are the same in every run', total=total, found=found, readers=rows)
             Path(out).write_text(json.dumps(facts, indent=1) + '\n')
 
 
