@@ -3,6 +3,7 @@ import ast
 import functools
 import graphlib
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -41,9 +42,10 @@ SCRIPTS = [p for where in ('tests/*.py', '.ci/*', 'setup.py', f'{PACKAGE}/__init
 
 
 def run(*args, cwd=ROOT):
-    "A fresh Python process without a GPU; its error is the test's message."
+    "Run a fresh Python process without a GPU and return what it prints; its error is the test's message."
     done = subprocess.run([sys.executable, *args], cwd=cwd, env=os.environ | {'CUDA_VISIBLE_DEVICES': ''}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @functools.cache
@@ -136,8 +138,33 @@ def test_no_file_stands_outside_the_rooms():
 
 # Imports
 
+# Each module in a process of its own, which is forked where only torch has been imported: that takes seconds and is not under test.
+IMPORT_ALONE = """
+import importlib, json, os, sys, traceback
+import torch
+errors = {}
+for name in sys.argv[1:]:
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        try: importlib.import_module(name)
+        except BaseException: os.write(write, traceback.format_exc().encode()[-4000:])
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe: errors[name] = pipe.read()
+    if os.waitpid(child, 0)[1]: errors[name] += 'the process died'
+print(json.dumps(errors))
+"""
+
+
+@pytest.fixture(scope='module')
+def import_errors(tmp_path_factory):
+    "Import each module alone; return a dict from its name to the traceback, empty if there is none."
+    names = [f'{PACKAGE}.{module}' for module in MODULES]
+    return json.loads(run('-c', IMPORT_ALONE, *names, cwd=tmp_path_factory.mktemp('alone')))
+
+
 @pytest.mark.parametrize('module', MODULES)
-def test_a_module_imports_alone(module, tmp_path): run('-c', f'import {PACKAGE}.{module}', cwd=tmp_path)
+def test_a_module_imports_alone(module, import_errors): assert import_errors[f'{PACKAGE}.{module}'] == ''
 
 
 @pytest.mark.parametrize('module', MODULES)
