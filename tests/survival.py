@@ -129,6 +129,7 @@ def _child(words, folder, kill, sign, snapshots, threads, before, slow):
     watch(journal, kill, sign, slow)
     if kill and kill[0] == 'half write': kill_here(*kill[:2])
     if snapshots: keep_snapshots(Path(snapshots))
+    signal.signal(signal.SIGINT, signal.default_int_handler)    # as in a terminal: a suite that runs in the background ignores it
     sys.argv = words
     try: getattr(cli, words[0]).shell()
     finally:
