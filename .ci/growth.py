@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"The pictures of a search on the first page and in notebook 05, from a run folder of autogan_search: python .ci/growth.py RUN"
+"Make the pictures of a search for the first page and notebook 05 from a run folder of autogan_search: python .ci/growth.py RUN"
 import shutil
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ IMAGES = Path(__file__).resolve().parent.parent/'nbs/images'
 
 
 def scenes(run):
-    "`(pictures, stage)`: the same latents after each iteration of the search, then a few moments of the training from scratch."
+    "Return `(pictures, stage)` pairs: the same latents after each iteration of the search, then at a few moments of the final training."
     moments = Report(run).moments()
     trained = [(pictures, 'trained') for caption, pictures in moments if caption.startswith('training')]
     searched = [(pictures, pictures.shape[1]) for caption, pictures in moments if not caption.startswith('training')]
@@ -29,7 +29,7 @@ def scenes(run):
 
 
 def frame(pictures, stage):
-    "One picture of the film: the stages above, the present one bright, and the grid."
+    "Draw one picture of the film: the stages at the top, the current one bright, and the grid."
     film = Image.new('RGB', (WIDTH, HEIGHT), BACK)
     draw, x = ImageDraw.Draw(film), GAP + 8
     for name, text in STAGES.items():
@@ -43,21 +43,21 @@ def frame(pictures, stage):
 
 
 def palette():
-    "Twelve greys and the colours of the line above."
+    "Return a palette of twelve greys and the colours of the heading."
     image, greys = Image.new('P', (1, 1)), [v for i in range(12) for v in [round(i * 255 / 11)] * 3]
     image.putpalette(greys + [int(c[i:i + 2], 16) for c in (BACK, DIM, BRAND) for i in (1, 3, 5)])
     return image
 
 
 def film(shown, path):
-    "All scenes, one after the other."
+    "Write a film of all scenes, one after the other."
     first, *more = (frame(*s).quantize(palette=palette(), dither=Image.Dither.NONE) for s in shown)
     times = [round(1000 * SECONDS[stage]) for _, stage in shown[:-1]] + [round(1000 * LAST)]
     first.save(path, save_all=True, append_images=more, duration=times, loop=LOOPS, optimize=True)
 
 
 def poster(shown, path):
-    "The last scene of each stage, side by side."
+    "Write a picture of the last scene of each stage, side by side."
     width, head = 5 * 48 + 10, 26
     sheet = Image.new('L', (4 * width - 10, head + 5 * 48 - 2), 255)
     draw = ImageDraw.Draw(sheet)

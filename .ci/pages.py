@@ -1,4 +1,4 @@
-"How a notebook becomes a page of the website: tables of parameters, folded source code, links to Colab and GitHub, a Markdown copy."
+"Turn notebooks into pages of the website: tables of parameters, folded source code, links to Colab and GitHub, a Markdown copy."
 import ast
 import html
 import inspect
@@ -19,38 +19,38 @@ NUMBERED = re.compile(r'\b\d+_(\w+)\.(?:html|ipynb)\b')
 
 
 def notebooks(folder):
-    "All notebooks of a folder and its rooms, in the order of their names."
+    "Return all notebooks of a folder and its rooms, in the order of their names."
     found = [n.relative_to(folder) for n in sorted(folder.rglob('*.ipynb'))]
     return [folder/n for n in found if not any(part.startswith(('.', '_')) for part in n.parts)]
 
 
 def page_path(notebook):
-    "The page of a notebook in nbs as nbdev names it, without its suffix: `gan/training` for `nbs/gan/25_training.ipynb`."
+    "Return the page of a notebook in nbs as nbdev names it, without its suffix: `gan/training` for `nbs/gan/25_training.ipynb`."
     path = notebook.relative_to('nbs')
     return path.with_name(re.sub(r'^\d+_', '', path.stem)).as_posix()
 
 
 def module_path(notebook):
-    "The path of a notebook's module: `autogan_nb/gan/training.py`; None if the notebook exports nothing."
+    "Return the path of a notebook's module, such as `autogan_nb/gan/training.py`; None if the notebook exports nothing."
     path = f'{get_config().lib_path.name}/{page_path(notebook)}.py'
     return path if (get_config().config_path/path).exists() else None
 
 
 def raw_html(text):
-    "HTML that neither builder reads as Markdown."
+    "Return HTML in a form that neither builder reads as Markdown."
     return f'```{{=html}}\n{text}\n```'
 
 
 # The API: what nbdev writes for each exported name
 
 def shown_type(anno):
-    "An annotation without the modules' names."
+    "Return an annotation without module names."
     text = anno if isinstance(anno, str) else inspect.formatannotation(anno)
     return re.sub(r'\b(?:\w+\.)+(?=\w)', '', text)
 
 
 def with_code(text):
-    "Plain text as HTML; names in backticks become code, with a link if nbdev knows them."
+    "Return plain text as HTML; names in backticks become code, with a link if nbdev knows them."
     def code(m):
         url, name = NbdevLookup().doc(m[1]), f'<code>{m[1]}</code>'
         return f'<a href="{url}">{name}</a>' if url else name
@@ -58,28 +58,28 @@ def with_code(text):
 
 
 def shown_default(default):
-    "A default value as in code; a long one is cut off, if possible at its bracket."
+    "Return a default value as in code; cut off a long one, if possible at its bracket."
     text = getattr(default, '__name__', None) or repr(default)
     if len(text) > 28: text = f"{text.split('(')[0]}(...)" if '(' in text[:28] else f'{text[:25]}...'
     return html.escape(text, quote=False)
 
 
 def cells(name, doc):
-    "The cells of one row of a table of parameters, from docments."
+    "Return the cells of one row of a table of parameters, from docments."
     anno, default = doc.get('anno', EMPTY), doc.get('default', EMPTY)
-    known = anno not in (EMPTY, None, type(None))                    # docments takes the type of a default: that of None says nothing
+    known = anno not in (EMPTY, None, type(None))                    # docments takes the type of the default; that of None says nothing
     return [name, f'<code>{html.escape(shown_type(anno))}</code>' if known else '',
             '' if default is EMPTY else f'<code>{shown_default(default)}</code>', with_code(doc.get('docment') or '')]
 
 
 def installed(sym):
-    "The installed class for one that a cell has just defined, because `inspect` finds no source of it; other symbols as they are."
+    "Return the installed class for one that a cell has just defined, whose source `inspect` cannot find; other symbols as they are."
     found = NbdevLookup()[sym.__name__] if inspect.isclass(sym) else None
     return getattr(import_module(found[1].removesuffix('.py').replace('/', '.')), sym.__name__, sym) if found else sym
 
 
 def parameter_table(sym, parameters):
-    "Names, types, defaults and docments of the parameters and of the result as an HTML table; empty if nothing is documented."
+    "Return names, types, defaults and docments of parameters and result as an HTML table; empty if nothing is documented."
     docs = docments(installed(sym), full=True, returns=True)
     if not any(d.get('docment') for d in docs.values()): return ''
     rows = [cells(f'<code>{p.replace(annotation=EMPTY, default=EMPTY)}</code>', docs.get(n, {})) for n, p in parameters.items()]
@@ -93,7 +93,7 @@ def parameter_table(sym, parameters):
 
 
 class ApiEntry(showdoc.BasicMarkdownRenderer):
-    "A heading, the call in short, a link to the source, the docstring and the table of parameters."
+    "A heading, the short form of the call, a link to the source, the docstring and the table of parameters."
     def _repr_markdown_(self):
         parameters = {n: p for n, p in (self.sig.parameters if self.sig else {}).items() if n != 'self'}
         short = ', '.join(str(p.replace(annotation=EMPTY)) for p in parameters.values())
@@ -116,7 +116,7 @@ def only_imports(source): return all(isinstance(n, (ast.Import, ast.ImportFrom))
 
 
 def defined(source):
-    "The names that a cell gives to functions, classes and values."
+    "Return the names of the functions, classes and values that a cell defines."
     nodes = ast.parse(source).body
     targets = [t for n in nodes for t in getattr(n, 'targets', [getattr(n, 'target', None)])]
     names = [n.name for n in nodes if hasattr(n, 'name')] + [x.id for t in targets if t for x in ast.walk(t) if isinstance(x, ast.Name)]
@@ -124,14 +124,14 @@ def defined(source):
 
 
 def fold_export(cell):
-    "nbdev leaves exported code out of a page; here it stays, folded, because the text refers to it."
+    "Keep exported code on the page, folded, because the text refers to it; nbdev would leave it out."
     exported = cell.cell_type == 'code' and {'export', 'exporti'} & (cell.directives_ or {}).keys()
     if not exported or 'hide' in cell.directives_ or only_imports(cell.source): return rm_export(cell)
     cell.source, cell.folded = f'#| code-fold: true\n#| code-summary: "Code: {", ".join(defined(cell.source)[:6])}"\n{cell.source}', True
 
 
 def places(code):
-    "Where nbdev's links to private names and to methods lead: the code that defines them."
+    "Return the places to which nbdev's links to private names and to methods lead, to go before the code that defines them."
     classes = [n for n in ast.parse(code.source).body if isinstance(n, ast.ClassDef)]
     names = [n for n in defined(code.source) if n.startswith('_')]
     names += [f'{c.name}.{m.name}' for c in classes for m in c.body if isinstance(m, ast.FunctionDef)]
@@ -139,7 +139,7 @@ def places(code):
 
 
 class code_after_api(Processor):
-    "API entries in the order of their definitions (nbdev inserts them backwards), then the code that defines them."
+    "Put API entries in the order of their definitions (nbdev inserts them backwards), before the code that defines them."
     def end(self):
         cells, out = self.nb.cells, []
         while cells:
@@ -151,7 +151,7 @@ class code_after_api(Processor):
 
 
 class Pages(FilterDefaults):
-    "nbdev's processors with ours in their places."
+    "nbdev's processors, some of them replaced by ours."
     def base_procs(self):
         ours = {rm_export: fold_export, add_fold: None, mv_exports: code_after_api}
         return [p for p in (ours.get(p, p) for p in super().base_procs()) if p]
@@ -160,7 +160,7 @@ class Pages(FilterDefaults):
 # On every page
 
 def links(notebook):
-    "Where a page can be run, and where its sources are: one line of HTML."
+    "Return one line of HTML that links to where a page can be run and to its sources."
     config = get_config()
     file, module = f'{config.branch}/{notebook.as_posix()}', module_path(notebook)
     found = [('play-circle', 'Open in Colab', f'https://colab.research.google.com/github/{config.user}/{config.repo}/blob/{file}'),
@@ -184,14 +184,14 @@ def title_and_subtitle(nb): return re.fullmatch(r'# (.+)\n+> (.+)', nb.cells[0].
 
 
 def plain_output(output):
-    "An output's text, fenced; empty for pictures."
+    "Return an output's text, fenced; empty for pictures."
     text = output.get('text') or (output.get('data') or {}).get('text/plain', '')
     picture = any(k.startswith('image/') for k in output.get('data') or {})
     return '' if picture or not text else f'```\n{text.rstrip()}\n```'
 
 
 def as_markdown(nb):
-    "A notebook with all its code as Markdown, without pictures; links lead to the other Markdown copies."
+    "Return a notebook with all its code as Markdown, without pictures; links lead to the other Markdown copies."
     parts = []
     for cell in nb.cells:
         if cell.cell_type != 'code': parts.append(NUMBERED.sub(r'\1.html.md', cell.source))
@@ -200,7 +200,7 @@ def as_markdown(nb):
 
 
 def llms_line(path, nb, site):
-    "One line of the index for language models: a page, what it is about, its module."
+    "Return one line of the index for language models: a page, what it is about, its module."
     notebook = Path('nbs', path)
     (name, about), module = title_and_subtitle(nb), module_path(notebook)
     dotted = f" (`{module.removesuffix('.py').replace('/', '.')}`)" if module else ''
@@ -208,7 +208,7 @@ def llms_line(path, nb, site):
 
 
 def llms_txt(sections, notebooks, site):
-    "The index for language models: what this is, and every page in one line, `sections` being those of the sidebar."
+    "Return the index for language models: what this is, then one line for each page, in the `sections` of the sidebar."
     title, subtitle = title_and_subtitle(notebooks['index.ipynb'])
     lines = [f'# {title}', '', f'> {get_config().description}. {subtitle}.', '',
              f'Python package `{get_config().lib_path.name}`, one module for each notebook. Source: {get_config().git_url}', '']

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"README.md from nbs/index.ipynb, as `nbdev_readme` makes it but without Quarto. With --check: one sentence and exit 1 if they differ."
+"Make README.md from nbs/index.ipynb, as `nbdev_readme` does but without Quarto; --check: exit 1 with one sentence if they differ."
 import re
 import sys
 from pathlib import Path
@@ -16,14 +16,14 @@ FENCE = re.compile(r'(^```.*?^```|`[^`\n]*`)', re.MULTILINE | re.DOTALL)
 
 
 def from_root(text):
-    "Relative links and pictures are seen from nbs/ in the notebook and from the root in the README; code stays as it is."
+    "Rewrite relative links and pictures, which start from nbs/ in the notebook, to start from the root; leave code as it is."
     parts = FENCE.split(text)
     parts[::2] = [LINK.sub(lambda m: m[1] + normpath(f'nbs/{m[2]}'), p) for p in parts[::2]]
     return ''.join(parts)
 
 
 def shown(cell):
-    "The cell as the README shows it, or None: cells with `#| hide` or `#| default_exp` go, other directives are cut out."
+    "Return the cell as the README shows it, without directives; None for cells with `#| hide` or `#| default_exp`."
     if cell.cell_type == 'markdown': cell.source = from_root(cell.source)
     if cell.cell_type != 'code': return cell
     if {d.split()[0] for d in DIRECTIVE.findall(cell.source) if d} & {'hide', 'default_exp'}: return None
@@ -32,7 +32,7 @@ def shown(cell):
 
 
 def render(nb):
-    "The files made from the notebook, contents by path: the README and the pictures among the cells' outputs."
+    "Return the files made from the notebook, contents by path: the README and the pictures among the cells' outputs."
     nb.cells = [c for c in map(shown, nb.cells) if c]
     nb.metadata.language_info = {'name': 'python'}
     text, more = MarkdownExporter().from_notebook_node(nb, {'unique_key': 'index', 'output_files_dir': 'nbs/images'})
@@ -46,7 +46,7 @@ def main(check):
     files = render(nbformat.read(ROOT/'nbs/index.ipynb', 4))
     old = {f'nbs/images/{p.name}' for p in ROOT.glob('nbs/images/index_*')} - set(files)
     stale = [f for f in files if not (ROOT/f).exists() or (ROOT/f).read_bytes() != files[f]] + sorted(old)
-    if check and stale: sys.exit(f"{', '.join(stale)}: not what nbs/index.ipynb gives; run `python .ci/readme.py` and commit the result.")
+    if check and stale: sys.exit(f"{', '.join(stale)}: out of step with nbs/index.ipynb; run `python .ci/readme.py` and commit the result.")
     (ROOT/'nbs/images').mkdir(exist_ok=True)
     for f in stale: (ROOT/f).unlink() if f in old else (ROOT/f).write_bytes(files[f])
 

@@ -41,23 +41,23 @@ def resumable(
     job, # a `Job` that runs inside the `with`
 ):
     "End the program with one sentence that says how to continue, after a signal, a full disk or too many faults."
-    go_on, job.signals = f'go on with {Path(sys.argv[0]).name} --resume {shlex.quote(str(job.run.path))}', StopSignals()
+    go_on, job.signals = f'continue with {Path(sys.argv[0]).name} --resume {shlex.quote(str(job.run.path))}', StopSignals()
     try:
         with job.signals: yield
     except Stopped as stop: end(f'stopped by {signal.Signals(stop.number).name}, everything is saved: {go_on}', 128 + stop.number)
     except (OSError, FloatingPointError, MemoryError, torch.OutOfMemoryError) as error:
-        end(f'{error}; the last checkpoint is whole: {go_on}', 2)
+        end(f'{error}; the last checkpoint is intact: {go_on}', 2)
 
 # %% ../nbs/05_cli.ipynb #440cd148
 def _resumed(name, options):
-    "Open the run to continue, if there is one; warn of options that it ignores; raise ValueError if another command made it."
+    "Open the run to continue, if there is one; warn about options that are ignored; raise ValueError if another command made it."
     folder = options.resume
     if folder is None: return None
     run = RunFolder.open(folder).claim()
     made_by = 'autogan_train' if 'arch' in run.config else 'autogan_search'
     if made_by != name: raise ValueError(f'{folder!r} is a run of {made_by}: continue it with {made_by} --resume')
     ignored = ['--' + option.replace('_', '-') for option in given(options) if option not in ('resume', 'device', 'quiet', 'no_report')]
-    if ignored: warnings.warn(f'{folder!r} goes on with its own settings, without {", ".join(ignored)}')
+    if ignored: warnings.warn(f'{folder!r} continues with its own settings and ignores {", ".join(ignored)}')
     return run
 
 # %% ../nbs/05_cli.ipynb #761329cd
@@ -68,7 +68,7 @@ def _missing(name):
     except ImportError: return True
 
 def needs_of_report() -> str:
-    "Say how to get the packages that a page needs; return an empty string if they are there."
+    "Return a text that says how to install the packages that a page needs; an empty string if none is missing."
     missing = [name for name in REPORT_NEEDS if _missing(name)]
     return f'the page needs {" and ".join(missing)}: pip install {" ".join(missing)}' if missing else ''
 
@@ -108,7 +108,7 @@ def autogan_search(options: SearchOptions):
 def find_arch(
     text: str, # what `Architecture.parse` reads, or a run folder
 ) -> Architecture: # of a run: the selected one
-    "Return the architecture that a text or a run names; raise ValueError if there is none."
+    "Return the architecture that a text describes or a run selected; raise ValueError if there is none."
     found = Path(text) / 'architectures.json'
     if not found.exists(): return Architecture.parse(text)
     chosen = lambda row: row.get('selected', row.get('kept'))           # `kept` in older runs
@@ -136,14 +136,14 @@ def autogan_train(options: TrainOptions):
 
 # %% ../nbs/05_cli.ipynb #16bbc6e5
 def _published_generator(path, device, arch):
-    "Load a generator with one architecture; raise ValueError for the checkpoint of a search without one."
+    "Load a generator from a published checkpoint; raise ValueError if it is that of a search and `arch` is missing."
     generator = needed('practice.published').load_published(path, arch, device=device)
     if hasattr(generator, 'arch'): return generator
-    raise ValueError(f'{path} holds the shared weights of a search: say with --arch which generator to take')
+    raise ValueError(f'{path} holds the shared weights of a search: choose a generator with --arch')
 
 # %% ../nbs/05_cli.ipynb #eeb31be5
 def find_generator(
-    source: str, # a run folder, a generator file, a published checkpoint, or the name of one that comes with the package
+    source: str, # a run folder, a generator file, a published checkpoint, or the name of a generator that comes with the package
     device: str = 'cpu', # where to put it
     arch: str = None, # architecture, for a published checkpoint that holds a whole search or does not record it
 ): # a `DerivedGenerator`
@@ -175,7 +175,7 @@ def _subject(options, device):
 
 # %% ../nbs/05_cli.ipynb #b60a69df
 def _measured_on(options, notes):
-    "Return the data and the extractor to measure with: those given, or else those of the training."
+    "Return the data and the extractor to measure with: those given, or else those used in training."
     data, extractor = options.data or notes.get('data'), options.extractor or notes.get('scores', {}).get('extractor')
     if not (data and extractor): raise ValueError(f'{options.source!r} does not say what to compare it with: give --data and --extractor')
     return data, extractor
@@ -186,16 +186,16 @@ class EvalOptions:
     "What to measure, and how."
     source: str # a run folder, a generator file, a published checkpoint (.pth), a folder of images, or an .npz file of images
     arch: str = None # architecture, for a published checkpoint that holds a whole search or does not record it
-    data: str = None # real images: a data set, a folder, or an .npz file, also of statistics (mu, sigma); those of the training by default
+    data: str = None # real images: a data set, a folder, or an .npz file of images or statistics (mu, sigma); as in training by default
     root: str = None # folder where data sets are stored
-    write_reference: str = None # where to write the statistics of the real images, .npz with mu and sigma
-    extractor: str = None # feature extractor: digits or inception; that of the training by default
+    write_reference: str = None # where to write the statistics of the real images (an .npz file with mu and sigma)
+    extractor: str = None # feature extractor: digits or inception; as in training by default
     metrics: str = 'score,fid' # any of score, fid, kid, pr (precision and recall), or all
     kid_subset: int = 1000 # images in each of the 100 subsets of KID
-    size: int = None # pixels of given images; those of the first one by default
-    channels: int = None # of given images: 1 for grayscale, 3 for colour
+    size: int = None # side of the given images in pixels; by default that of the first one
+    channels: int = None # channels of the given images: 1 for greyscale, 3 for colour
     images: int = 5000 # images to draw from a generator
-    splits: int = 10 # splits of the score
+    splits: int = 10 # number of splits for the score
     seed: int = 0 # seed of the latents
     device: str = 'auto' # auto, cpu or cuda
     quiet: bool = False # no progress bars
@@ -208,7 +208,7 @@ def _evaluator(options, real, extractor, device):
 
 @command
 def autogan_eval(options: EvalOptions):
-    "Measure a generator or a set of images beside real images; every figure with its protocol."
+    "Measure a generator or a set of images beside real images, and print every score with its protocol."
     with plain_errors():
         device = pick_device(options.device)
         subject = _subject(options, device)
@@ -226,12 +226,12 @@ def autogan_eval(options: EvalOptions):
 # %% ../nbs/05_cli.ipynb #073858de
 def write_samples(
     generator, # a `DerivedGenerator`
-    out, # a .png file for a grid, anything else is a folder to make
+    out, # a .png file for a grid; any other name is a new folder of single images
     n: int = 64, # images
     seed: int = 0, # of the latents
     zoom: int = 1, # screen pixels per pixel
 ):
-    "Draw images into a grid or a folder; raise FileExistsError if it is there already."
+    "Draw images into a grid or a folder; raise FileExistsError if `out` exists already."
     out = Path(out)
     if out.exists(): raise FileExistsError(f'{str(out)!r} exists already: choose another name')
     if n < 1: raise ValueError(f'{n} images, expected at least 1')
@@ -247,7 +247,7 @@ def write_samples(
 class SampleOptions:
     "What to draw."
     source: str = 'digits' # a run folder, a generator file, or a published checkpoint; digits comes with the package
-    out: str = 'samples.png' # a .png file for a grid, anything else is a folder of single images
+    out: str = 'samples.png' # a .png file for a grid; any other name is a folder of single images
     n: int = 64 # images
     seed: int = 0 # seed of the latents
     zoom: int = 2 # screen pixels per pixel
@@ -273,7 +273,7 @@ class ExportOptions:
 
 @command
 def autogan_export(options: ExportOptions):
-    "Write a generator for other programs, and check that its images are the same."
+    "Export a generator for other programs, and check that it still draws the same images."
     with plain_errors():
         needed('practice.sharing').export_generator(find_generator(options.source, arch=options.arch), options.out)
     print(options.out)
@@ -282,7 +282,7 @@ def autogan_export(options: ExportOptions):
 @dataclass(frozen=True)
 class ReportOptions:
     "What to show."
-    run: str # run folder: finished, stopped, or still going
+    run: str # folder of a run that is finished, stopped, or still going
     out: str = None # page to write, .html, with its notebook beside it; report.html in the run folder by default
     quiet: bool = False # no progress bars
 
@@ -304,8 +304,8 @@ class BenchOptions:
     preset: str = None # digits or paper-cifar10; both by default
     out: str = None # file for the result as JSON
     device: str = 'auto' # auto, cpu or cuda
-    quick: bool = False # under a minute instead of about five
-    compile: bool = False # also parts compiled by torch.compile; on a CPU compiling takes many minutes
+    quick: bool = False # take under a minute instead of about five
+    compile: bool = False # also time parts compiled by torch.compile; on a CPU, compiling takes many minutes
     quiet: bool = False # no progress bars
 
 @command

@@ -33,7 +33,7 @@ def seeded(
     make, # a function without parameters
     seed: int, # any integer
 ): # what `make` returns
-    "Call `make` under a seed, leaving PyTorch's global stream as it was"
+    "Call `make` with PyTorch's global stream seeded, then restore the stream."
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return make()
@@ -41,22 +41,22 @@ def seeded(
 # %% ../nbs/00_core.ipynb #64281e78
 def pick_device(
     name = 'auto', # 'auto', 'cpu', 'cuda', 'cuda:1', 'mps' or a `torch.device`
-) -> torch.device: # one that is present
-    "Return the device called `name` ('auto': CUDA if there is any, else the CPU); ValueError if it is unknown or absent."
+) -> torch.device: # an available device
+    "Return the device called `name` ('auto': CUDA if there is any, else the CPU); ValueError if it is unknown or unavailable."
     if name == 'auto': return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try: device = torch.device(name)
     except (RuntimeError, TypeError): device = None
     if device is None or device.type not in ('cpu', 'cuda', 'mps'):
         raise ValueError(f"unknown device {name!r}: expected 'auto', 'cpu', 'cuda', 'cuda:1' (any number) or 'mps'")
     count = {'cpu': 1, 'cuda': torch.cuda.device_count(), 'mps': int(torch.backends.mps.is_available())}[device.type]
-    if (device.index or 0) >= count: raise ValueError(f"device {str(name)!r} is not there: torch sees {count} of type {device.type!r}")
+    if (device.index or 0) >= count: raise ValueError(f"device {str(name)!r} is not available: torch sees {count} of type {device.type!r}")
     return device
 
 # %% ../nbs/00_core.ipynb #568cf10f
 def to_float(
     images, # uint8, any shape
 ) -> torch.Tensor: # float32 in [-1, 1], same shape
-    "Convert pixels 0..255 to floats in [-1, 1], the form that networks read; TypeError if they are not uint8."
+    "Convert pixels 0..255 to floats in [-1, 1], the range that networks expect; TypeError if they are not uint8."
     if images.dtype != torch.uint8: raise TypeError(f'to_float expects uint8 pixels, not {images.dtype}')
     return images.float() / 127.5 - 1
 
@@ -76,7 +76,7 @@ class Batch(NamedTuple):
     labels: torch.Tensor | None = None # long (batch_size,); None if the data have none
 
 # %% ../nbs/00_core.ipynb #4e5b9fd9
-def keep_freed_memory() -> bool: # False: this system has another C library
+def keep_freed_memory() -> bool: # False if the system has another C library
     "Tell the C library (glibc) to keep freed memory for the next tensor."
     try: options = ctypes.CDLL('libc.so.6').mallopt
     except (OSError, AttributeError): return False

@@ -19,7 +19,7 @@ from torch import nn
 
 # %% ../nbs/02_files.ipynb #1d529a5e
 def _sync_folder(folder):
-    "Put a folder's list of names on disk, so that a rename survives a power cut. Windows cannot do this and need not."
+    "Flush a folder's list of names to disk, so that a rename survives a power cut; do nothing on Windows, which can't do this and needn't."
     if os.name == 'nt': return
     opened = os.open(folder, os.O_RDONLY)
     try: os.fsync(opened)
@@ -46,7 +46,7 @@ def write_atomic(
 # %% ../nbs/02_files.ipynb #41fe796b
 def cache_folder(
     *parts, # names to append to the path
-) -> Path: # not created
+) -> Path: # not created here
     "Return the folder of downloads and reusable results: `$AUTOGAN_CACHE`, or else ~/.cache/autogan_nb."
     return Path(os.environ.get('AUTOGAN_CACHE') or '~/.cache/autogan_nb').expanduser().joinpath(*parts)
 
@@ -117,12 +117,12 @@ def _check_fit(net, tensors, source):
     "Raise ValueError naming the first weight that is missing, has another shape, or is left over."
     wanted = net.state_dict()
     for name, own in wanted.items():
-        if name not in tensors: raise ValueError(f'{str(source)!r} has no {name}, which a network of its settings needs')
+        if name not in tensors: raise ValueError(f'{str(source)!r} has no {name}, which a network with these settings needs')
         if tensors[name].shape != own.shape:
             shape, needed = tuple(tensors[name].shape), tuple(own.shape)
-            raise ValueError(f'{str(source)!r}: {name} has shape {shape}, a network of its settings needs {needed}')
+            raise ValueError(f'{str(source)!r}: {name} has shape {shape}, a network with these settings needs {needed}')
     extra = sorted(tensors.keys() - wanted)
-    if extra: raise ValueError(f'{str(source)!r} has {extra[0][:60]}, which a network of its settings lacks')
+    if extra: raise ValueError(f'{str(source)!r} has {extra[0][:60]}, which a network with these settings does not have')
 
 # %% ../nbs/02_files.ipynb #e42bb0db
 def load_into(
@@ -137,8 +137,8 @@ def load_into(
 
 # %% ../nbs/02_files.ipynb #d4c74287
 def network_of(
-    build, # function from settings to a network: its class
-    settings: dict, # from the file: text, or numbers from 1 on
+    build, # makes a network from the settings, usually its class
+    settings: dict, # from the file: texts, or numbers of at least 1
     tensors: dict, # the weights by name
     source, # where they come from, for error messages
 ) -> nn.Module: # with its weights
@@ -146,7 +146,7 @@ def network_of(
     try:
         if not all(isinstance(value, str) or value >= 1 for value in settings.values()): raise ValueError
         with torch.device('meta'): sketch = build(**settings)
-    except Exception: raise ValueError(f'{str(source)!r}: no network has the settings {reprlib.repr(settings)}') from None
+    except Exception: raise ValueError(f'{str(source)!r}: cannot build a network with the settings {reprlib.repr(settings)}') from None
     _check_fit(sketch, tensors, source)
     return load_into(build(**settings), tensors, source)
 
@@ -154,7 +154,7 @@ def network_of(
 def hub_file(
     source, # a folder, or the 'user/name' of a repository on the Hub
     **options, # of `hf_hub_download`: revision, token, local_files_only, ...
-) -> Path: # on this machine
+) -> Path: # a file on this machine
     "Return the weights file of a folder or a repository; FileNotFoundError if the folder has none."
     file = Path(source)/'model.safetensors'
     if Path(source).is_dir() and not file.is_file(): raise FileNotFoundError(f'no {file.name} in the folder {str(source)!r}')

@@ -22,7 +22,7 @@ def out_of_memory(
 
 # %% ../nbs/03_loops.ipynb #69606663
 def _joined(parts):
-    "Join the results of parts: tensors, or tuples of tensors of the same kind"
+    "Join the results of parts: tensors, or tuples of tensors"
     if len(parts) == 1: return parts[0]
     if not isinstance(parts[0], tuple): return torch.cat(parts)
     columns = [torch.cat(column) for column in zip(*parts)]
@@ -30,9 +30,9 @@ def _joined(parts):
 
 # %% ../nbs/03_loops.ipynb #fdcf2127
 class AutoBatch:
-    "Call `fn` on a batch of independent rows, in smaller parts when memory runs out; OutOfMemoryError if one row is too much"
+    "Call `fn` on a batch of independent rows, in smaller parts when memory runs out; OutOfMemoryError if even one row is too much"
     def __init__(self,
-        fn,            # rows (n, ...) to a tensor or a tuple of tensors, n rows each
+        fn,            # maps rows (n, ...) to a tensor or a tuple of tensors, with n rows each
         what='images', # what the rows are, for messages
         most=None,     # rows at a time; None: all, until that fails
     ): self.fn, self.what, self.most = fn, what, most
@@ -50,7 +50,7 @@ class AutoBatch:
         return _joined(parts)
 
     def _warn(self, failed):
-        warnings.warn(f'memory does not suffice for {failed} {self.what} at a time: going on with {self.most}', stacklevel=3)
+        warnings.warn(f'not enough memory for {failed} {self.what} at a time: continuing with {self.most}', stacklevel=3)
 
     def _attempt(self, part, args, kwargs): # (result, None) or (None, what the error said)
         try: return self.fn(part, *args, **kwargs), None
@@ -63,7 +63,7 @@ class AutoBatch:
 
     def _half(self, size, problem):
         if size > 1: return (size + 1) // 2
-        raise torch.OutOfMemoryError(f'memory does not suffice for one of the {self.what}: {problem}')
+        raise torch.OutOfMemoryError(f'not enough memory for one of the {self.what}: {problem}')
 
 # %% ../nbs/03_loops.ipynb #3610faef
 class NonFiniteError(FloatingPointError):
@@ -78,27 +78,27 @@ class NonFiniteError(FloatingPointError):
 # %% ../nbs/03_loops.ipynb #0371222c
 def first_nonfinite(
     losses: list, # of tensors of one shape
-) -> int: # its position; None: all are finite
+) -> int: # its position; None if all are finite
     "Return the position of the first loss that is NaN or infinite"
     fine = torch.stack(losses).flatten(1).isfinite().all(1).tolist()
     return None if all(fine) else fine.index(False)
 
 # %% ../nbs/03_loops.ipynb #08599f40
 class Callback:
-    "Watch a `Loop`; every method does nothing unless a subclass says otherwise"
+    "Watch a `Loop`; every method does nothing unless a subclass overrides it"
     def begin(self, loop): "Called before a unit of work that can be repeated"
     def tick(self, loop): "Called before every small step; may raise to stop the loop here"
     def trained(self, loop, record): "Called when a unit's training is done and nothing has been decided yet"
     def ranked(self, loop, beams): "Called when candidates have been ranked"
     def end(self, loop, record): "Called after the unit, with what happened in it"
     def recovers(self, error) -> bool: return False
-    def recover(self, loop, error): "Called after an error that `recovers` accepts: put the loop back, so that the unit can start again"
+    def recover(self, loop, error): "Called after an error that `recovers` accepts: restore the loop, so that the unit can start again"
     def state_dict(self, loop) -> dict: return {}
     def load_state_dict(self, state): pass
 
 # %% ../nbs/03_loops.ipynb #b7bf9ef2
 class Loop:
-    "A loop over units of work that callbacks may watch, stop and repeat; subclasses give `state()` and `load(state)`"
+    "A loop over units of work that callbacks may watch, stop and repeat; subclasses define `state()` and `load(state)`"
     callbacks = () # of `Callback`s
 
     def tell(self, moment: str, *facts):
@@ -112,16 +112,16 @@ class Loop:
     def repeat(self,
         work, # a function without parameters
     ): # what it returns
-        "Do a unit of work, again after every error that a callback recovers from"
+        "Do a unit of work, and repeat it after every error that a callback recovers from"
         while True:
             try: return work()
             except Exception as error:
                 if not any(callback.recovers(error) for callback in self.callbacks): raise
-                fault = error.with_traceback(None) # a traceback would hold the memory that is needed
+                fault = error.with_traceback(None) # a traceback would hold memory that the retry needs
             next(callback for callback in self.callbacks if callback.recovers(fault)).recover(self, fault)
 
     def state_dict(self) -> dict: # plain values and tensors
-        "Return all that is needed to continue exactly, at any tick and between units"
+        "Return all that is needed to continue exactly, from any tick or between units"
         return dict(loop=self.state(), callbacks=[callback.state_dict(self) for callback in self.callbacks])
 
     def load_state_dict(self,

@@ -18,15 +18,15 @@ from .files import write_atomic
 def _on_white(
     picture, # a PIL image
 ) -> np.ndarray: # (h, w) if it is grey, else (3, h, w)
-    "Return the pixels of `picture` as they look on white paper."
+    "Return the pixels of `picture` on a white background."
     if picture.mode in ('1', 'L'): return np.array(picture.convert('L'))
-    if picture.mode[0] in 'IF': return np.array(picture)               # numbers, as in any other array
+    if picture.mode[0] in 'IF': return np.array(picture)               # plain numbers, treated like any other array
     colour, opaque = np.split(np.asarray(picture.convert('RGBA'), dtype=np.float32), [3], axis=2)
     return np.round(colour*opaque/255 + 255 - opaque).astype(np.uint8).transpose(2, 0, 1)
 
 # %% ../nbs/01_show.ipynb #94e51fae
 def _channelled(image):
-    "Return one image of a list as a tensor; a grey one gets the channel that it lacks."
+    "Return one image of a list as a tensor with a channel axis, which is added to grey images of shape (h, w)."
     if not torch.is_tensor(image): image = torch.from_numpy(_on_white(image) if hasattr(image, 'getbands') else np.array(image))
     return image[None] if image.ndim == 2 else image
 
@@ -57,7 +57,7 @@ def _pixels(images):
 
 # %% ../nbs/01_show.ipynb #c199632e
 def image_grid(
-    images, # (n, 1 or 3, h, w), floats in [-1, 1] or uint8; or a list (also of PIL images), one image, or channels last
+    images, # (n, 1 or 3, h, w), floats in [-1, 1] or uint8; channels last, a list (PIL images, too) or one image also work
     ncols: int = 8, # images in a row
     pad: int = 2, # white pixels between images
 ) -> np.ndarray: # uint8 (H, W, 3)
@@ -72,7 +72,7 @@ def image_grid(
     return sheet[:rows*(h + pad) - pad, :cols*(w + pad) - pad]
 
 # %% ../nbs/01_show.ipynb #b8da09f2
-_PAGE = 720                                     # screen pixels across a page
+_PAGE = 720                                     # width of a page in screen pixels
 
 def _fitted(
     batch, # (n, c, h, w) uint8
@@ -91,22 +91,22 @@ def _fitted(
 
 # %% ../nbs/01_show.ipynb #8212eef1
 def _doubt_range(images):
-    "Warn about floats that are all positive: images in [0, 1] or [0, 255] would look washed out or white."
+    "Warn if no float is negative: images in [0, 1] or [0, 255] would look washed out or white."
     low, high = (value.item() for value in images.aminmax())
     if images.is_floating_point() and 0 <= low < high:
-        found = f'no pixel is below 0: they lie between {low:.3g} and {high:.3g}'
-        warnings.warn(f'{found}, and -1 is black here. Bring them to [-1, 1] first, or to uint8', stacklevel=3)
+        found = f'no pixel is below 0 (they lie between {low:.3g} and {high:.3g})'
+        warnings.warn(f'{found}, but -1 is black here: convert the images to [-1, 1] or uint8 first', stacklevel=3)
 
 # %% ../nbs/01_show.ipynb #c7b51fcb
 def _wrapped(titles, n, width):
-    "Return a text for each of n images, broken into lines that fit `width` screen pixels; ValueError for another number of titles."
+    "Return the titles of n images, wrapped to fit `width` screen pixels, or [] if there are none; ValueError if their number is not n."
     titles = getattr(titles, 'tolist', lambda: titles)() or []
     if len(titles) not in (0, n): raise ValueError(f'{len(titles)} titles for {n} images')
     return [textwrap.fill(str(title), max(4, width // 6), max_lines=3, placeholder='…') for title in titles]
 
 # %% ../nbs/01_show.ipynb #bfa3f081
 def _on_sheet(sheet, scale):
-    "Return the axes of a new figure that shows the pixels of `sheet`, `scale` screen pixels each, and nothing else."
+    "Return the axes of a new figure that shows nothing but `sheet`, with `scale` screen pixels for each of its pixels."
     import matplotlib.pyplot as plt
     fig = plt.figure(figsize=(sheet.shape[1]*scale/80, sheet.shape[0]*scale/80), dpi=80, facecolor='white')
     ax = fig.add_axes([0, 0, 1, 1])
@@ -116,20 +116,20 @@ def _on_sheet(sheet, scale):
 
 # %% ../nbs/01_show.ipynb #625f3180
 def show_images(
-    images, # (n, 1 or 3, h, w), floats in [-1, 1] or uint8; or a list (also of PIL images), one image, or channels last
+    images, # (n, 1 or 3, h, w), floats in [-1, 1] or uint8; channels last, a list (PIL images, too) or one image also work
     ncols: int = None, # images in a row; None: 8, or more if there are many
     titles = None, # a short text for each image
     scale = None, # screen pixels per image pixel; None: as large as fits the page
-    limit: int = 400, # images to show; the rest is left out
+    limit: int = 400, # images to show; the rest are left out
 ):
-    "Show `images` as a matplotlib figure without axes; ValueError if there are not as many `titles` as images."
+    "Show `images` as a matplotlib figure without axes; ValueError if the number of `titles` is not that of images."
     batch, pad = _batch(images), 2
     _doubt_range(batch)
     n, (small, cols, scale) = len(batch), _fitted(_pixels(batch[:limit]), ncols, scale)
     _, _, h, w = small.shape
     titles = _wrapped(titles, n, (w + pad)*scale)[:limit]
     lines = max((title.count('\n') + 1 for title in titles if title), default=0)
-    head, foot = math.ceil((4 + 12*lines) / scale) if lines else 0, math.ceil(20 / scale) if n > limit else 0    # white rows for texts
+    head, foot = math.ceil((4 + 12*lines) / scale) if lines else 0, math.ceil(20 / scale) if n > limit else 0    # white rows for text
     sheet = image_grid(torch.nn.functional.pad(small, (0, 0, head, 0), value=255), cols, pad)
     sheet = np.pad(sheet, ((0, foot), (0, 0), (0, 0)), constant_values=255)
     ax = _on_sheet(sheet, scale)
@@ -155,19 +155,19 @@ def save_png(
 
 # %% ../nbs/01_show.ipynb #e5171f9f
 def _table_row(cells, tag, rule, align):
-    "Return one row of an HTML table, the first cell to the left and the others to the side called `align`."
+    "Return one row of an HTML table, with the first cell aligned left and the others as `align` says."
     def style(i): return f'text-align:{align if i else "left"};{"" if i else "white-space:nowrap;"}padding:.2em .45em;border:0'
     cells = ''.join(f'<{tag} style="{style(i)}">{escape(str(cell))}</{tag}>' for i, cell in enumerate(cells))
     return f'<tr style="background:none;border-bottom:{rule}">{cells}</tr>'
 
 # %% ../nbs/01_show.ipynb #bf40a42f
 def html_table(
-    rows, # lists of texts: a name, then its figures
+    rows, # lists of texts: a name, then its values
     head = (), # names of the columns
     notes = (), # sentences below the table
-    align = 'right', # of the columns after the first: figures to the right, words to the 'left'
+    align = 'right', # of the columns after the first: 'right' for numbers, 'left' for words
 ) -> str: # HTML
-    "Return a table for a notebook's page; texts are escaped."
+    "Return a table for a notebook's page, with its texts escaped."
     top = f'<thead>{_table_row(head, "th", "1px solid currentColor", align)}</thead>' if head else ''
     body = ''.join(_table_row(row, 'td', '0', align) for row in rows)
     below = ''.join(f'<div>{escape(note)}</div>' for note in notes)

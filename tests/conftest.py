@@ -1,6 +1,6 @@
-"""The suite has short versions of the recovery tests.
+"""By default the suite runs short versions of the recovery tests.
 
-`pytest tests/test_kill.py tests/test_faults.py --long -n 0` runs the long ones too (some twenty minutes)
+`pytest tests/test_kill.py tests/test_faults.py --long -n 0` runs the long ones too (about twenty minutes)
 and writes nbs/results/survival.json."""
 import os
 import time
@@ -9,24 +9,24 @@ from types import SimpleNamespace
 import pytest
 
 
-# Two workers with two threads each would wait for each other on two cores.
-# This also holds for the notebooks and commands that a worker starts.
+# On two cores, two workers with two threads each would wait for each other.
+# The notebooks and commands that a worker starts inherit this setting.
 if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'
 
 
 def pytest_addoption(parser):
-    parser.addoption('--long', action='store_true', help='the long versions of the survival tests')
+    parser.addoption('--long', action='store_true', help='run the long versions of the recovery tests, too')
 
 
 @pytest.fixture(scope='session')
 def long(request):
-    "Are the long versions wanted?"
+    "Return whether to run the long versions."
     return request.config.getoption('--long')
 
 
 @pytest.fixture(scope='session')
 def whole(tmp_path_factory):
-    "The tiny job of `survival`, never interrupted: its data, its folder, all of its checkpoints, its seconds."
+    "Run the tiny job of `survival` without interruption; return its data, folder, checkpoints, seconds and output."
     from survival import make_run, run, snapshots, tiny, write_data
     folder = tmp_path_factory.mktemp('whole')
     data = write_data(folder)

@@ -1,4 +1,4 @@
-"Faults put in on purpose, in the process that is to meet them: functions for `Running(before=...)`."
+"Faults to inject into a process: functions for `Running(before=...)`."
 import itertools
 import math
 from dataclasses import replace
@@ -15,10 +15,10 @@ from autogan_nb.search.dynamic_reset import SharedGAN
 def poison(
     what,  # 'reward', 'gradient', 'loss of the generator', 'loss of the discriminator'
     part,  # 'search' or 'train'; the search's 44 generator steps come first, 20 of each training follow
-    at,    # at which of that part's steps (rewards)
-    times, # and how many in a row
+    at,    # the first of that part's steps (or rewards) that is spoilt
+    times, # how many in a row are spoilt
 ):
-    "Make a number NaN."
+    "Make a loss, a gradient or a reward NaN."
     count = itertools.count(1)
     def now(): return at <= next(count) < at + times
     if what == 'reward':
@@ -40,13 +40,13 @@ def poison(
 
 
 def _spoilt(x):
-    "The same values; their gradient is NaN."
+    "Return the same values, whose gradient will be NaN."
     x = x.clone()
     x.register_hook(lambda gradient: gradient * math.nan)
     return x
 
 
 def black():
-    "Every child draws nothing but black."
+    "Make every child generator draw nothing but black."
     def images(self, arch, z): return torch.full((len(z), self.data.channels, *[arch.size(self.gan.bottom)]*2), -1., device=z.device)
     SharedGAN.images = images

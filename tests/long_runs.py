@@ -1,4 +1,4 @@
-"""Does a search of hours grow or slow down?
+"""Measure whether a search of hours takes ever more memory or slows down.
 
 `python tests/long_runs.py` measures 5,000 generator steps of each kind, about ten minutes, and writes nbs/results/survival.json."""
 import json
@@ -20,7 +20,7 @@ PAGE = os.sysconf('SC_PAGE_SIZE')
 
 
 def settings(kind, data, steps):
-    "Two stages with a reset now and then, or one long training."
+    "Return the settings of a search of two stages with occasional resets, or of one long training."
     gan = replace(GAN, n_critic=1)
     iterations = -(-steps // 16) + 1                    # 16 cycles in each, fewer where the losses are flat
     search = replace(SEARCH, iterations=iterations, grow_after=(iterations//4,), epochs=1., reset_window=500, reset_threshold=1e-3)
@@ -29,10 +29,10 @@ def settings(kind, data, steps):
 
 
 def sample(file, path, every):
-    "Every so many cycles: the processor's time, memory, open files, bytes of log and curves. Put into the process that is measured."
+    "Record the CPU time of each cycle, and now and then memory, open files, bytes of log and curves; called in the measured process."
     cycle, rows, out = GANTrainer.cycle, [0], open(file, 'w', buffering=1)
     def measured(self, *args, **kwargs):
-        start = time.process_time()                 # of the processor: what else the machine does is not counted
+        start = time.process_time()                 # CPU time: other work of the machine does not count
         result = cycle(self, *args, **kwargs)
         rows[0] += 1
         size = len(self.G.cells) and args[0].images.shape[-1] if args and hasattr(args[0], 'images') else None
@@ -48,13 +48,13 @@ def sample(file, path, every):
 
 
 def slope(rows, key, scale):
-    "Least squares: so many of `key` more in each 1,000 steps."
+    "Return by how much `key` grows in 1,000 steps, fitted by least squares."
     x, y = (np.array([row[name] for row in rows], float) for name in ('cycle', key))
     return float(np.polyfit(x/1000, y/scale, 1)[0])
 
 
 def measure(kind, folder, steps, every=10):
-    "Run a search or a training of so many steps, and say how it grew."
+    "Run a search or a training of so many steps; return how it grew."
     folder = Path(folder)
     preset = settings(kind, write_data(folder), steps)
     more = dict(arch='pre-none-nearest-sc,post-batch-deconv-s0') if kind == 'training' else {}
@@ -70,7 +70,7 @@ def measure(kind, folder, steps, every=10):
 
 
 def summary(rows):
-    "Figures of a run: after a warm-up of a fifth, and in a search after the last growth."
+    "Summarise a run after a warm-up of a fifth, in a search only after the last growth."
     sampled = [row for row in rows if 'rss' in row]
     last = [row for row in sampled if row['size'] == sampled[-1]['size']]
     settled = last[len(last)//5:]

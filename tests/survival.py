@@ -1,4 +1,4 @@
-"A tiny job that can be killed anywhere: its settings, processes that end themselves at a chosen moment, comparisons bit by bit."
+"A tiny job that can be killed anywhere: its settings, processes that kill themselves at a chosen moment, comparisons bit by bit."
 import atexit
 import itertools
 import json
@@ -34,7 +34,7 @@ from autogan_nb.search.mlas import SearchConfig
 from autogan_nb.search.search import Search
 
 GAN = GANConfig(g_width=8, d_width=8, latent_dim=16, d_batch=16, g_batch=16, n_critic=2, g_lr=1e-3, d_lr=1e-3, ema_decay=.9)
-# Eight cycles in an iteration; a window of 12 is full (and flat, whatever the losses) in the 2nd and the 5th: a reset in each stage.
+# Eight cycles per iteration; a window of 12 is full (and flat, whatever the losses) in the 2nd and 5th iteration: one reset per stage.
 SEARCH = SearchConfig(iterations=6, grow_after=(3,), epochs=1., controller_steps=3, controller_batch=2, candidates=4, top_k=2,
                       reward_images=40, hidden=16, reset_window=12, reset_threshold=1e9, check_every=2)
 TRAIN = TrainConfig(steps=20, decay_lr=True, finalists=1, eval_every=5, eval_images=100, splits=2)         # a checkpoint after every step
@@ -42,41 +42,41 @@ RESULTS = Path(__file__).parent.parent/'nbs/results/survival.json'
 
 
 def write_data(folder):
-    "256 digits of 16 pixels as a data file."
+    "Write 256 digits of 16x16 pixels to a data file; return its path."
     file = Path(folder)/'digits.npz'
     np.savez(file, images=digits(16).images[::20, 0][:256].numpy())
     return file
 
 
 def tiny(data, search=SEARCH, train=TRAIN, gan=GAN, size=16):
-    "Settings of a job of seconds: a growth, a reset in each stage, two trainings with evaluations and falling rates."
+    "Return the settings of a job that takes seconds: a growth, a reset in each stage, two trainings with evaluations and decaying rates."
     final_gan = replace(gan, n_critic=1, loss='nonsaturating')
     return Preset(str(data), size, 1, extractor='digits', search=search, search_gan=gan, final_gan=final_gan, train=train)
 
 
 def make_run(folder, preset, seed=0, **more):
-    "A run folder in which nothing has been done; returns it."
+    "Make a run folder in which nothing has been done yet; return its path."
     new_run(folder, preset, seed, **more).close()
     return Path(folder)
 
 
-# Processes. They are forked from a server that has imported everything and computed nothing: a start takes no time.
+# Processes. They are forked from a server that has imported everything and computed nothing, so they start at once.
 
 _context = get_context('forkserver')
 _context.set_forkserver_preload(['autogan_nb.cli', 'matplotlib.pyplot', 'torch.utils.tensorboard', 'torchvision.transforms.v2.functional'])
 
 
 class Running:
-    "A command in a process of its own; its output is stored."
+    "Run a command in a process of its own and store its output."
     def __init__(self,
         words,          # the command and its arguments
         folder,         # where it runs, and where its output and its journal go
-        kill=None,      # (phase, how many times it is to be entered, seconds after that) at which it ends itself
-        sign=signal.SIGKILL,  # by which signal; more than one: a second apart
-        snapshots=None, # folder in which every checkpoint is stored
+        kill=None,      # (phase, n, seconds): when to kill itself, so many seconds after it enters the phase for the n-th time
+        sign=signal.SIGKILL,  # the signal to send itself; several are sent a second apart
+        snapshots=None, # the folder in which to keep every checkpoint
         threads=1,
         before=None,    # called in the process before anything else
-        slow=None,      # a phase that takes a second longer each time
+        slow=None,      # a phase that is made to take a second longer each time
     ):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ class Running:
         self.pid = self.process.pid
 
     def wait(self, timeout=280):
-        "The exit code; minus the signal's number if a signal ended it."
+        "Wait for the end; return the exit code, or minus the signal's number if a signal ended the process."
         self.process.join(timeout)
         if self.process.exitcode is None: self.process.kill(); raise TimeoutError(f'still running after {timeout} s: {self.where}')
         return self.process.exitcode
@@ -101,7 +101,7 @@ class Running:
     def where(self): return (self.folder/'journal').read_text().strip()         # what it was doing at its last sign of life
 
     def wait_for(self, phase, timeout=60):
-        "Wait until it does something; False if it ended before."
+        "Wait until the process enters a phase; return False if it ended before."
         end = time.monotonic() + timeout
         while time.monotonic() < end and self.process.is_alive():
             if phase in self.where: return True
@@ -110,13 +110,13 @@ class Running:
 
 
 def run(words, folder, **options):
-    "Run a command to its end: exit code, standard output, standard error."
+    "Run a command to its end; return exit code, standard output and standard error."
     running = Running(words, folder, **options)
     return running.wait(), running.out, running.err
 
 
 def _child(words, folder, kill, sign, snapshots, threads, before, slow):
-    "In the new process: set the stage, then do what the shell would do."
+    "Prepare the new process, then do what the shell would do."
     os.chdir(folder)
     for number, name in ((1, 'out'), (2, 'err')):
         file = os.open(name, os.O_WRONLY | os.O_APPEND)
@@ -124,7 +124,7 @@ def _child(words, folder, kill, sign, snapshots, threads, before, slow):
     sys.stdout, sys.stderr = open(1, 'w', closefd=False), open(2, 'w', buffering=1, closefd=False)
     journal = os.open('journal', os.O_WRONLY)
     torch.set_num_threads(threads)
-    tqdm.set_lock(threading.RLock())                # the lock between processes that tqdm makes outlives a kill
+    tqdm.set_lock(threading.RLock())                # tqdm's own lock between processes would outlive a kill
     if before: before()
     watch(journal, kill, sign, slow)
     if kill and kill[0] == 'half write': kill_here(*kill[:2])
@@ -138,21 +138,21 @@ def _child(words, folder, kill, sign, snapshots, threads, before, slow):
 
 
 def start_function(func, *args):
-    "Begin to call a function in a process of its own."
+    "Start a function in a process of its own; return the process."
     process = _context.Process(target=func, args=args)
     process.start()
     return process
 
 
 def run_function(func, *args):
-    "Call a function in a process of its own; the exit code."
+    "Call a function in a process of its own; return the exit code."
     process = start_function(func, *args)
     process.join()
     return process.exitcode
 
 
 def in_child(func, *args):
-    "Call a function in a fork of this process; the exit code."
+    "Call a function in a fork of this process; return the exit code."
     pid = os.fork()
     if pid: return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     try: func(*args)
@@ -161,7 +161,7 @@ def in_child(func, *args):
 
 
 class _HalfFile:
-    "A file of which half of what is written arrives before the process dies."
+    "A file that writes half of what it is given, then kills the process."
     def __init__(self, file): self.file = file
     def __enter__(self): return self
     def __exit__(self, *_): self.file.close()
@@ -172,7 +172,7 @@ class _HalfFile:
 
 
 def kill_here(where, n):
-    "From now on: die in the middle of the n-th file written, or just before the n-th rename, flush to disk or log line."
+    "Make the process die in the middle of the n-th file it writes, or just before the n-th rename, flush to disk or log line."
     count, open_ = itertools.count(1), open
     def dies(func):
         def inner(*args, **kwargs):
@@ -188,7 +188,7 @@ def kill_here(where, n):
 
 
 def limit_files(size):
-    "No file may grow beyond `size` bytes: a disk that is full."
+    "Let no file grow beyond `size` bytes, as on a full disk."
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
@@ -202,7 +202,7 @@ PHASES = {
 
 
 def watch(journal, kill, sign, slow):
-    "Write down what the process does, and send it a signal at the chosen moment."
+    "Record what the process does, and send it a signal at the chosen moment."
     doing, counts, place, lock = [], dict.fromkeys([*PHASES, 'reward in ranking'], 0), {}, threading.Lock()
 
     def tell():
@@ -240,11 +240,11 @@ def watch(journal, kill, sign, slow):
         return inner
 
     for phase, (owner, name) in PHASES.items(): setattr(owner, name, watched(phase, getattr(owner, name)))
-    runs.write_atomic = files.write_atomic          # a run folder has imported the name
+    runs.write_atomic = files.write_atomic          # `runs` has imported the name
 
 
 def keep_snapshots(folder):
-    "Store every checkpoint that is written, as a hard link, which costs nothing."
+    "Keep every checkpoint that is written, as a hard link, which costs nothing."
     folder.mkdir(parents=True, exist_ok=True)
     save = RunFolder.save_checkpoint
     def saved(self, state):
@@ -256,7 +256,7 @@ def keep_snapshots(folder):
 # Comparisons.
 
 def differences(a, b, at='') -> tuple:
-    "How many tensors and other values two states hold, and the names of those that are not the same to the bit."
+    "Compare two states; return how many tensors and other values they hold, and the names of those that differ in any bit."
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
         same = a.dtype == b.dtype and a.shape == b.shape and _bytes(a) == _bytes(b)
         return 1, 0, [] if same else [at]
@@ -276,7 +276,7 @@ def checkpoint(file): return torch.load(file, map_location='cpu', weights_only=T
 
 
 def moment(box):
-    "What a checkpoint's place in the job is: a name for it."
+    "Return a name for a checkpoint's place in the job."
     state = box['state']
     search = (state.get('search') or {}).get('loop', {})
     task, now, trained = search.get('task') or {}, search.get('now') or {}, state.get('trainings') or {}
@@ -294,7 +294,7 @@ def snapshots(folder): return Snapshots((moment(box), box) for box in map(checkp
 
 
 def curves(path):
-    "TensorBoard's curves: name to points."
+    "Read TensorBoard's curves: name to points."
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     board = EventAccumulator(str(path/'tensorboard'), size_guidance=dict(scalars=0))
     board.Reload()
@@ -306,7 +306,7 @@ BYTE_FOR_BYTE = ('log.jsonl', 'scores.json', 'architectures.json', 'generator.sa
 
 
 def compare(path, whole, snaps=None, whole_snaps=None, curves_too=True) -> dict:
-    "Assert that two finished runs are the same to the bit; returns how much was compared."
+    "Assert that two finished runs are the same to the bit; return how much was compared."
     names = {str(f.relative_to(whole)) for pattern in BYTE_FOR_BYTE for f in whole.glob(pattern)}
     assert names == {str(f.relative_to(path)) for pattern in BYTE_FOR_BYTE for f in path.glob(pattern)}
     for name in sorted(names): assert (path/name).read_bytes() == (whole/name).read_bytes(), f'{name} differs'
@@ -316,13 +316,13 @@ def compare(path, whole, snaps=None, whole_snaps=None, curves_too=True) -> dict:
     tensors = values = 0
     for mine, theirs in pairs:
         more, others, different = differences(*({key: box[key] for key in ('state', 'log_length')} for box in (mine, theirs)))
-        assert not different, f'{len(different)} differ at {moment(theirs)}: {different[:5]}'
+        assert not different, f'{len(different)} values differ at {moment(theirs)}: {different[:5]}'
         tensors, values = tensors + more, values + others
     lines = (whole/'log.jsonl').read_bytes().count(b'\n')
     return dict(files=len(names), lines=lines, checkpoints=len(pairs), tensors=tensors, values=values)
 
 
 def write_results(key, found):
-    "Put figures into the committed file of results, beside those of the other tests."
+    "Add figures to the committed file of results, beside those of the other tests."
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     files.write_atomic(RESULTS, json.dumps(known | {key: found}, indent=1) + '\n')

@@ -1,4 +1,4 @@
-"The commands as a user runs them: in processes of their own, with mistakes, and killed in the middle."
+"Test the commands as a user runs them: in processes of their own, with mistakes, and killed in the middle."
 import json
 import os
 import shlex
@@ -26,14 +26,14 @@ TINY = ('--size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 
 
 
 def run(cwd, command, *args, **env):
-    "Exit code, standard output, standard error."
+    "Run a command; return exit code, standard output and standard error."
     done = subprocess.run([BIN/command, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300, env=os.environ | env)
     return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
-    "A tiny job that ran to its end: its folder, and what it printed."
+    "Run a tiny job to its end; return its folder and what it printed."
     path = tmp_path_factory.mktemp('whole')/'run'
     code, out, err = run(path.parent, 'autogan_search', *TINY, '--out', path)
     assert code == 0, err
@@ -48,7 +48,7 @@ def test_a_job_leaves_what_it_promises(finished):
     assert any((path/'tensorboard').iterdir())
     for said in ('digit score', 'digit FID', 'random', 'real images', 'generator.safetensors'): assert said in out
     for said in ('search', '8x8', '16x16', 'reward', 'entropy'): assert said in err
-    assert 'train 2 contenders' in err or 'train searched 1' in err          # side by side where there are cores for it
+    assert 'train 2 contenders' in err or 'train searched 1' in err          # side by side if there are enough cores
     records = [json.loads(line) for line in (path/'log.jsonl').read_text().splitlines()]
     assert [r['iteration'] for r in records if r['kind'] == 'search'] == [0, 1]
 
@@ -57,7 +57,7 @@ def test_quiet_is_quiet(finished):
     path, out, _ = finished
     code, again, err = run(path.parent, 'autogan_search', '--resume', path, '--quiet', '--no-report')
     assert (code, err) == (0, '')
-    assert again == out          # a finished run only shows its end again
+    assert again == out          # a finished run only prints its results again
 
 
 def test_options_that_a_resume_does_not_heed_are_named(finished):
@@ -65,7 +65,7 @@ def test_options_that_a_resume_does_not_heed_are_named(finished):
     words = ['--resume', path, '--iterations', 5, '--top-k', 1, '--no-report', '--device', 'cpu']
     code, again, err = run(path.parent, 'autogan_search', *words)
     assert (code, again) == (0, out) and err.startswith('autogan_search: warning: '), err
-    assert err.endswith('goes on with its own settings, without --iterations, --top-k\n'), err
+    assert err.endswith('continues with its own settings and ignores --iterations, --top-k\n'), err
 
 
 def test_same_seed_same_result(finished, tmp_path):
@@ -80,7 +80,7 @@ def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
     whole, _, _ = finished
     path, kills = tmp_path/'run', 0
     command = [BIN/'autogan_search', *TINY, '--out', path]
-    for records in (1, 3, 9):           # kill when the log has so many lines
+    for records in (1, 3, 9):           # kill it once the log has so many lines
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         log = path/'log.jsonl'
         while process.poll() is None and not (log.exists() and log.read_bytes().count(b'\n') >= records): time.sleep(.01)
@@ -247,7 +247,7 @@ def test_help(command, tmp_path):
     assert '--arch' in out or command in ('autogan_search', 'autogan_report', 'autogan_bench')
 
 
-# Options are made from the fields of the dataclasses. These need no process of their own.
+# Options are made from the fields of the dataclasses. These tests need no processes of their own.
 
 def words_to_settings(line):
     command, *words = shlex.split(line)

@@ -1,4 +1,4 @@
-"Broken checkpoints, full and locked disks, two processes on one run, NaN and infinity: one sentence, nothing lost."
+"Test broken checkpoints, full and read-only disks, two processes on one run, NaN and infinity: one sentence, nothing lost."
 import json
 import math
 import os
@@ -24,7 +24,7 @@ def go_on(path): return f'autogan_search --resume {path} -q --no-report --device
 
 
 def one_sentence(code, out, err, *named):
-    "A foreseen mistake: exit code 2, nothing on standard output, one line on standard error that says what it is about."
+    "Assert that a mistake was foreseen: exit code 2, no standard output, one line on standard error that names it; return this line."
     lines = [line for line in err.splitlines() if ': warning: ' not in line]
     assert (code, out, len(lines)) == (2, '', 1), (code, out, err)
     assert lines[0].startswith('autogan_search: ') and 'Traceback' not in err
@@ -33,7 +33,7 @@ def one_sentence(code, out, err, *named):
 
 
 def ends_like(path, whole, folder):
-    "Continue a run to its end, which is that of the run that was never interrupted."
+    "Continue a run to its end, assert that it ends like the uninterrupted one, and return its standard error."
     code, _, err = run(go_on(path), folder/'last')
     assert code == 0, err
     compare(path, whole.path)
@@ -42,7 +42,7 @@ def ends_like(path, whole, folder):
 
 @pytest.fixture(scope='module')
 def killed(whole, tmp_path_factory):
-    "A job that was killed in its second training; to be copied."
+    "Return a job that was killed in its second training, for tests to copy."
     folder = tmp_path_factory.mktemp('killed')
     path = make_run(folder/'run', tiny(whole.data))
     assert Running(go_on(path), folder/'process', kill=('steps', 33, 0)).wait() == -signal.SIGKILL
@@ -53,7 +53,7 @@ def killed(whole, tmp_path_factory):
 def half(killed, tmp_path): return shutil.copytree(killed, tmp_path/'run')
 
 
-# Checkpoints that are broken.
+# Broken checkpoints.
 
 def truncated(data): return data[:len(data)*2//3]
 def one_bit(data): return data[:len(data)//2] + bytes([data[len(data)//2] ^ 16]) + data[len(data)//2 + 1:]
@@ -88,7 +88,7 @@ def test_every_bit_counts(half, long):
             warnings.warn('so that there is one')
             state = RunFolder.open(half).load_checkpoint(resume=False)
         seen = len(caught) > 1
-        assert differences(state, whole[seen]['state'])[2] == [], at      # noticed: the one before; not noticed: the bit does not matter
+        assert differences(state, whole[seen]['state'])[2] == [], at      # noticed: the one before; not noticed: the bit has no effect
         noticed += seen
     assert noticed > 10
 
@@ -111,7 +111,7 @@ def test_a_log_that_cannot_grow(half, whole, tmp_path):
 
 @pytest.fixture
 def disk(tmp_path):
-    "A small disk of its own, as a function of its size; skips where mounting is not allowed."
+    "Return a function that mounts a small disk with the given options; skip where mounting is not allowed."
     place = tmp_path/'disk'
     place.mkdir()
     def mount(options, *first):
@@ -172,7 +172,7 @@ def hold(path, seconds):
 
 
 def test_another_container_with_the_same_process_number(tmp_path):
-    "Containers that share a folder count their processes from 1: the number alone does not say who has a run."
+    "Containers that share a folder each count processes from 1, so the number alone does not say which process has a run."
     run = RunFolder.create(tmp_path/'run', {})
     path = run.path
     run.close()
@@ -200,7 +200,7 @@ def faults_of(path): return RunFolder.open(path).records('fault')
 
 
 def search_only(path, folder, **options):
-    "The search of a job: killed when it is done."
+    "Run the search of a job and kill the job when the search is done; return the search's records."
     running = Running(go_on(path), folder/'process', kill=('derivation', 1, 0), **options)
     assert running.wait() == -signal.SIGKILL, running.err
     return RunFolder.open(path).records('search')
@@ -212,7 +212,7 @@ def train(path): return f'autogan_train --resume {path} -q --no-report --device 
 def assert_one_fault(path, **where):
     record, = faults_of(path)
     assert re.search('NaN|infinite', record['what']) and record['seed'] == 0 and (record.get('arch') or record.get('archs')), record
-    assert {name: record.get(name) for name in where} == where, record            # the step in which it happened, none later
+    assert {name: record.get(name) for name in where} == where, record            # the step in which it happened, not a later one
 
 
 @pytest.mark.parametrize('what, at, where', [('loss of the generator', 13, dict(iteration=2, step=0)),
@@ -252,7 +252,7 @@ def test_numbers_that_never_come_right_end_a_training(whole, tmp_path):
 
 
 def test_a_fault_and_a_kill(whole, tmp_path):
-    "A run with a fault is continued like any other."
+    "A run with a fault can be continued like any other."
     paths = [make_run(tmp_path/name, tiny(whole.data)) for name in ('once', 'twice')]
     poison = partial(faults.poison, 'loss of the generator', 'search', 3, 1)
     first = search_only(paths[0], tmp_path, before=poison)
@@ -281,7 +281,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(whole, tmp_
 
 
 def test_threads(whole, long, tmp_path):
-    "Other numbers of threads may round differently: written down, not asserted."
+    "Other numbers of threads may round differently, which is recorded but not asserted."
     if not long: pytest.skip('with --long')
     equal = {}
     for threads in (1, 2, 4):
@@ -290,12 +290,12 @@ def test_threads(whole, long, tmp_path):
             path = make_run(tmp_path/f'{threads}-{i}', tiny(whole.data))
             assert run(go_on(path), tmp_path/'process', threads=threads)[0] == 0
             logs.append((path/'log.jsonl').read_bytes())
-        assert logs[0] == logs[1], f'{threads} threads do not repeat themselves'
+        assert logs[0] == logs[1], f'two runs with {threads} threads differ'
         equal[threads] = logs[0] == (whole.path/'log.jsonl').read_bytes()
     write_results('threads', dict(equal_to_one_thread=equal, each_repeats_itself=True))
 
 
-# Long runs: the short version. `python tests/long_runs.py` measures 5,000 steps of each.
+# Long runs, in a short version. `python tests/long_runs.py` measures 5,000 steps of each.
 
 @pytest.mark.parametrize('kind', ['search', 'training'])
 def test_files_and_memory_do_not_grow(kind, tmp_path):
@@ -303,4 +303,4 @@ def test_files_and_memory_do_not_grow(kind, tmp_path):
     found = long_runs.measure(kind, tmp_path, 250)
     assert found['steps'] >= 250
     assert found['open_files_at_the_end'] <= found['open_files_after_warm_up'], found
-    assert found['mb_per_1000_steps'] < 30, found            # a leak of a generator's weights per step would be some 100
+    assert found['mb_per_1000_steps'] < 30, found            # leaking a generator's weights in each step would give about 100

@@ -1,4 +1,4 @@
-"""Feed every reader of this package with what it should never get: noise, near misses, and valid files with a few bytes changed.
+"""Feed every reader of this package what it should never get: noise, near misses, and valid files with a few bytes changed.
 
 Each must return a valid object or raise its documented error, in one short sentence.
 It must not leave files behind, run code from a file, hang, or fill the memory.
@@ -75,7 +75,7 @@ DEEP_BYTES = st.sampled_from(DEEP).map(lambda text: text.encode(errors='replace'
 
 
 def spliced(draw, whole, other, extra):
-    "Draw one change of `whole`, a text or bytes."
+    "Return `whole`, a text or bytes, with one change drawn at random."
     def spot(long):
         near = min(300, long)
         return draw(st.one_of(st.integers(0, long), st.integers(0, near), st.integers(long - near, long)))
@@ -118,7 +118,7 @@ def changed_bytes(draw, seeds):
 
 @st.composite
 def rezipped(draw, seeds):
-    "Draw a zip archive whose members were changed, renamed, dropped or repeated; its checksums are right again."
+    "Draw a zip archive whose members were changed, renamed, dropped or repeated, with correct checksums."
     archive = draw(st.sampled_from([s for s in seeds if s[:2] == b'PK']))
     with zipfile.ZipFile(io.BytesIO(archive)) as old: members = [(name, old.read(name)) for name in old.namelist()]
     if draw(st.booleans()): where = draw(st.integers(0, len(members) - 1))
@@ -169,7 +169,7 @@ def as_json(trees): return changed_tree(trees).map(json.dumps)
 
 @st.composite
 def changed_header(draw, seeds):
-    "Draw a safetensors file whose JSON header was changed; its length is right again."
+    "Draw a safetensors file whose JSON header was changed, with the correct length."
     data = draw(st.sampled_from(seeds))
     length = struct.unpack('<Q', data[:8])[0]
     header = json.loads(data[8:8 + length])
@@ -206,7 +206,7 @@ def check_words(error):
 
 @contextmanager
 def limited(seconds=30):
-    "Raise TimeoutError where the work inside the `with` takes too long."
+    "Raise TimeoutError if the work inside the `with` block takes too long."
     def late(*_): raise TimeoutError(f'more than {seconds} seconds')
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -239,7 +239,7 @@ def fuzz(reader, n):
     def once(content): counts[attempt(reader, content)] += 1
 
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', HypothesisWarning)          # large files make large messages if one fails
+        warnings.simplefilter('ignore', HypothesisWarning)          # large files make large messages if an input fails
         once()
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
     assert grown < 2, f'{grown:.1f} GiB of memory'
@@ -310,7 +310,7 @@ def architecture_readers():
 
 
 def typed(value, like):
-    "Does a setting have the type of its default?"
+    "Return whether a setting has the type of its default."
     if is_dataclass(like):
         return type(value) is type(like) and all(typed(getattr(value, f.name), getattr(like, f.name)) for f in fields(like))
     if isinstance(like, tuple): return isinstance(value, tuple) and all(type(v) is (int if like else str) for v in value)
@@ -616,7 +616,7 @@ def test_payload_is_live():
 
 
 def poison(folder):
-    "Write files that carry the payload in every way their formats allow."
+    "Write files that carry the payload in every way that their formats allow."
     evil, bare, tensors = np.array([Payload()], dtype=object), pickle.dumps(Payload(), protocol=2), dict(w=torch.ones(2))
     for suffix in 'npy npz pt pth pt2 onnx safetensors png'.split(): (folder / f'bare.{suffix}').write_bytes(bare)
     np.save(folder / 'object.npy', evil)
@@ -732,9 +732,9 @@ def claimed_shape(path):
 BOMBS = {
     'npz': (lambda path: path.write_bytes(bomb_npz()), array_file, '314,572,928 bytes'),
     'npy': (claimed_shape, array_file, 'not a file of plain arrays'),
-    'pt': (repeated, array_file, 'with all of its numbers'),
-    'generator': (wide_generator, load_generator, 'a network of its settings needs'),
-    'discriminator': (wide_discriminator, load_discriminator, 'no network has the settings'),
+    'pt': (repeated, array_file, 'that stores all of its numbers'),
+    'generator': (wide_generator, load_generator, 'a network with these settings needs'),
+    'discriminator': (wide_discriminator, load_discriminator, 'cannot build a network with the settings'),
     'safetensors': (huge_header, load_weights, 'not a safetensors file'),
     'png': (many_pixels, lambda path: image_folder(path.parent, 8), 'more than 67,108,864 pixels'),
 }
@@ -754,7 +754,7 @@ def test_bombs_are_refused_before_they_unfold(name, tmp_path):
 def main(n, out, *names):
     """Fuzz every reader (or those named) with n inputs each; write the outcomes to a JSON file, failures included.
 
-    The list `found` of the file, written by hand, stays."""
+    The file's list `found`, written by hand, is kept."""
     from autogan_nb import __version__
     found = json.loads(Path(out).read_text()).get('found', []) if Path(out).exists() else []
     rows, versions = {}, dict(autogan_nb=__version__, python=platform.python_version(), torch=torch.__version__, numpy=np.__version__)

@@ -1,4 +1,4 @@
-"A job that is killed or stopped anywhere, and continued, ends exactly like one that never was."
+"Test that a job that is killed or stopped anywhere, and then continued, ends exactly like one that was never interrupted."
 import copy
 import random
 import re
@@ -26,7 +26,7 @@ def go_on(path): return GO_ON.format(path).split()
 
 
 def kills_until_the_end(whole, folder, kills, **options):
-    "Start a job, end it at each of the given moments, let it finish; what fell where, and how much was the same."
+    "Start a job, kill it at each of the given moments, let it finish; return where it was killed, and how much was the same."
     path, fallen = make_run(folder/'run', tiny(whole.data)), []
     for kill in kills:
         running = Running(go_on(path), folder/'process', kill=kill, snapshots=folder/'snapshots', **options)
@@ -40,7 +40,7 @@ def kills_until_the_end(whole, folder, kills, **options):
 
 
 def in_all(rows):
-    "Figures of runs that were all the same to the bit."
+    "Sum up the figures of runs that were all the same to the bit."
     phases = Counter(place.split(',')[0].split(' > ')[-1] or 'in between' for row in rows for place in row['fell'])
     return dict(runs=len(rows), kills=sum(len(row['fell']) for row in rows), phases=dict(phases.most_common()),
                 checkpoints=sum(row['checkpoints'] for row in rows),
@@ -71,14 +71,14 @@ def test_killed_three_times_it_ends_the_same(whole, tmp_path):
     assert same['checkpoints'] > 20 and same['tensors'] > 3000 and same['lines'] == 56, same
 
 
-# Where in the long version a process may be told to end, how often that is entered in an uninterrupted job, and how long it may wait there.
+# Where the long version may kill a process: how often an uninterrupted job enters the phase, and within how many seconds to kill it.
 MOMENTS = {'shared GAN': (6, .2), 'controller': (6, .1), 'growth': (1, .05), 'reset': (2, .05), 'ranking': (2, .05),
            'derivation': (1, .5), 'steps': (40, .05), 'evaluation': (8, .1), 'last measurement': (2, .1),
            'checkpoint': (50, .05), 'end': (1, .1), 'cycle': (84, .02)}
 
 
 def random_kill(rng, phase=None):
-    "A moment: somewhere in a phase."
+    "Draw a moment somewhere in a phase."
     phase = phase or rng.choice(sorted(MOMENTS))
     entries, seconds = MOMENTS[phase]
     return phase, rng.randint(1, entries), rng.uniform(0, seconds)
@@ -106,10 +106,10 @@ def test_killed_while_a_checkpoint_is_written(whole, long, tmp_path):
         write_results('kills_in_a_write', in_all(rows))
 
 
-# Every place in the writing of a checkpoint, on a folder that only counts.
+# Every place in the writing of a checkpoint, tried in a job that only counts.
 
 def count_on(path, rounds, kill):
-    "Two log lines and a checkpoint in each round, from the last checkpoint on; ends itself at a write, rename or flush."
+    "Write two log lines and a checkpoint per round, starting from the last checkpoint; die where `kill` says."
     if kill: kill_here(*kill)
     job = RunFolder.open(path)
     state = job.load_checkpoint() or dict(rounds=0)
@@ -120,7 +120,7 @@ def count_on(path, rounds, kill):
 
 
 def killed_at_every_place(folder, where, rounds):
-    "Kill at the 1st place, the 2nd, ... until none is left; assert that what was saved is there each time, and that the end is the same."
+    "Kill at the 1st place, the 2nd, ... until none is left; assert that what was saved is there each time and that the end is the same."
     for n in range(1, 1000):
         path = folder/f'{n}'
         RunFolder.create(path, {}).close()
@@ -129,7 +129,7 @@ def killed_at_every_place(folder, where, rounds):
         saved = [checkpoint(path/name)['state']['rounds'] for name in ('checkpoint.pt', 'checkpoint.prev.pt') if (path/name).exists()]
         last_two = [[], [1], *([r, r - 1] for r in range(2, rounds + 1)), *([r] for r in range(2, rounds))]
         assert saved in last_two, saved
-        assert in_child(count_on, path, max(saved, default=0), None) == 0             # what was saved, without going on
+        assert in_child(count_on, path, max(saved, default=0), None) == 0             # restore what was saved, without going on
         assert [r['number'] for r in RunFolder.open(path).records()] == list(range(2*max(saved, default=0)))
         assert in_child(count_on, path, rounds, None) == 0
         assert [r['number'] for r in RunFolder.open(path).records()] == list(range(2*rounds))
@@ -149,12 +149,12 @@ def test_killed_at_every_place_of_a_checkpoint(where, long, tmp_path):
 # SIGTERM and Ctrl-C.
 
 def stopped(path, folder, kill, sign, threads=1):
-    "Start a job, stop it at a moment; it says how to continue."
+    "Start a job and stop it at a moment; assert that it says how to continue, and return where it was."
     running = Running(go_on(path), folder/'process', kill=kill, sign=sign, snapshots=folder/'snapshots', threads=threads)
     code, name = running.wait(), signal.Signals(sign).name
     assert code == 128 + sign, (code, running.err)
     assert running.out == ''
-    said = f'autogan_search: stopped by {name}, everything is saved: go on with autogan_search --resume {path}'
+    said = f'autogan_search: stopped by {name}, everything is saved: continue with autogan_search --resume {path}'
     assert running.err.splitlines()[-1] == said
     assert 'Traceback' not in running.err
     assert not list(path.glob('.*.tmp'))
@@ -201,7 +201,7 @@ def test_stopped_before_it_has_begun(sign, whole, tmp_path):
 
 
 def test_a_stop_in_the_middle_of_a_ranking_changes_nothing(whole, monkeypatch):
-    "Ranked candidates have better rewards here than any the controller was trained with; its best must not be one of them."
+    "Here, ranked candidates get better rewards than any that the controller was trained with; its best must not be one of them."
     config, data = replace(SEARCH, iterations=2, grow_after=(1,), epochs=.2), open_data(whole.data, size=16, channels=1)
     stops, made = [], []
     class Stop(BaseException): pass
@@ -226,11 +226,11 @@ def test_a_stop_in_the_middle_of_a_ranking_changes_nothing(whole, monkeypatch):
 
 def test_a_stop_is_saved_in_the_middle_of_an_iteration(whole, tmp_path):
     path = make_run(tmp_path/'run', tiny(whole.data))
-    stopped(path, tmp_path, ('cycle', 5, 0), signal.SIGTERM)   # in the first iteration, after which comes the first regular checkpoint
+    stopped(path, tmp_path, ('cycle', 5, 0), signal.SIGTERM)   # in the first iteration, before the first regular checkpoint
     assert (path/'checkpoint.pt').exists()
     resumed = Running(go_on(path), tmp_path/'process', kill=('cycle', 1, 0))
     assert resumed.wait() == -signal.SIGKILL
-    assert int(re.search(r'step (\d+)', resumed.where)[1]) >= 4, resumed.where          # those steps are not done again
+    assert int(re.search(r'step (\d+)', resumed.where)[1]) >= 4, resumed.where          # those steps are not repeated
 
 
 def test_a_second_signal_ends_at_once(whole, tmp_path):
@@ -264,7 +264,7 @@ def test_a_single_training_is_stopped_and_killed(whole, tmp_path):
     stop = Running(train.format(path).split(), tmp_path/'process', kill=('steps', 4, 0), sign=signal.SIGTERM,
                    snapshots=tmp_path/'snapshots')
     assert stop.wait() == 143
-    assert stop.err.splitlines()[-1] == f'autogan_train: stopped by SIGTERM, everything is saved: go on with autogan_train --resume {path}'
+    assert stop.err.splitlines()[-1] == f'autogan_train: stopped by SIGTERM, everything is saved: continue with autogan_train --resume {path}'
     killed = Running(train.format(path).split(), tmp_path/'process', kill=('evaluation', 2, .005), snapshots=tmp_path/'snapshots')
     assert killed.wait() == -signal.SIGKILL
     assert run(train.format(path).split(), tmp_path/'process', snapshots=tmp_path/'snapshots')[0] == 0

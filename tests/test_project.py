@@ -1,4 +1,4 @@
-"The map of the project: rooms of notebooks and modules in their order, what may import what, sizes, and one name for one thing."
+"Test the structure of the project: rooms of notebooks and modules in their order, what may import what, sizes, the story."
 import ast
 import functools
 import graphlib
@@ -26,7 +26,7 @@ MOST_KB, MOST_FLOORS, MOST_MODULES, MOST_CELLS, MOST_LINES, MOST_METHODS, WIDEST
 
 
 def found(folder, pattern):
-    "Files of the top level and of each room, by their path without a suffix."
+    "Return the files of the top level and of each room, by their path without a suffix."
     paths = [p for room in ['', *ROOMS] for p in sorted((ROOT/folder/room).glob(pattern))]
     return {p.relative_to(ROOT/folder).with_suffix('').as_posix(): p for p in paths if not p.name.startswith(('.', '_'))}
 
@@ -42,7 +42,7 @@ SCRIPTS = [p for where in ('tests/*.py', '.ci/*', 'setup.py', f'{PACKAGE}/__init
 
 
 def run(*args, cwd=ROOT):
-    "Run a fresh Python process without a GPU and return what it prints; its error is the test's message."
+    "Run a fresh Python process without a GPU and return what it prints; if it fails, the message is its error."
     done = subprocess.run([sys.executable, *args], cwd=cwd, env=os.environ | {'CUDA_VISIBLE_DEVICES': ''}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -53,7 +53,7 @@ def all_cells(name): return [c for c in nbformat.read(NOTEBOOKS[name], 4).cells 
 
 
 def cells(name):
-    "A notebook's code cells."
+    "Return a notebook's code cells."
     return [c for c in all_cells(name) if c.cell_type == 'code']
 
 
@@ -63,7 +63,7 @@ def tree_of(module): return ast.parse(MODULES[module].read_text(encoding='utf-8'
 
 @functools.cache
 def own_imports(module):
-    "Every import of our own modules in one module, also those inside functions, as `(module, name)`; module is '' for the package itself."
+    "Return a module's imports of our own modules, even inside functions, as `(module, name)`; module is '' for the package itself."
     path, pairs = MODULES[module], []
     package = '.'.join(path.relative_to(ROOT).parent.parts)
     for node in ast.walk(tree_of(module)):
@@ -77,19 +77,19 @@ def own_imports(module):
 
 
 def floors():
-    "The height of every module in the import tree, 1 for those that import no other; CycleError if imports are circular."
+    "Return the height of every module in the import tree, 1 for those that import no other; CycleError if imports are circular."
     below, height = {m: {i for i, _ in own_imports(m) if i in MODULES} for m in MODULES}, {}
     for m in graphlib.TopologicalSorter(below).static_order(): height[m] = 1 + max([height[b] for b in below[m]], default=0)
     return height
 
 
 def rank(module):
-    "The rank of a module: 0 for a helper of the top level, then the rooms in their order, finally the commands."
+    "Return the rank of a module: 0 for a helper of the top level, then the rooms in their order, finally the commands."
     return len(ROOMS) + 1 if module == 'cli' else 1 + list(ROOMS).index(module.split('.')[0]) if '.' in module else 0
 
 
 def patched(function):
-    "The classes to which fastcore's `patch` gives a function."
+    "Yield the classes to which fastcore's `patch` adds a function."
     for d in function.decorator_list:
         name = d.func if isinstance(d, ast.Call) else d
         if isinstance(name, ast.Name) and name.id == 'patch':
@@ -98,7 +98,7 @@ def patched(function):
 
 
 def methods():
-    "The methods of every class of the package, by module and name, ones patched there included (drawings give architectures two more)."
+    "Return the methods of every class, by module and name, including those patched there (drawings give architectures two more)."
     functions, known = (ast.FunctionDef, ast.AsyncFunctionDef), {}
     for module in MODULES:
         for node in ast.walk(tree_of(module)):
@@ -138,7 +138,7 @@ def test_no_file_stands_outside_the_rooms():
 
 # Imports
 
-# Each module in a process of its own, which is forked where only torch has been imported: that takes seconds and is not under test.
+# Import each module in a process of its own, forked after the import of torch alone, which takes seconds and is not under test.
 IMPORT_ALONE = """
 import importlib, json, os, sys, traceback
 import torch
@@ -226,7 +226,7 @@ def test_the_story_does_not_speak_of_what_comes_with_practice(name):
 
 
 @pytest.mark.parametrize('name', NOTEBOOKS)
-def test_the_first_cell_is_title_and_subtitle_alone(name):  # nbdev leaves whatever else it holds out of the website
+def test_the_first_cell_is_title_and_subtitle_alone(name):  # nbdev leaves anything else in it out of the website
     assert re.fullmatch(r'# .+\n+> .+', nbformat.read(NOTEBOOKS[name], 4).cells[0].source.strip())
 
 

@@ -29,7 +29,7 @@ cifar.check_integrity = stl10.check_integrity = lambda path, md5=None: True
 
 
 def colour(images):
-    "Make grayscale images colour images with three different channels."
+    "Make greyscale images colour images with three different channels."
     return torch.cat([images, images // 2, 255 - images], 1)
 
 

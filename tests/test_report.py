@@ -1,4 +1,4 @@
-"The page of a run: finished, killed, still going, of an earlier version; what it must not touch; its error messages."
+"Test the page of a run that is finished, killed, still going or from an earlier version; what it must not touch; error messages."
 import io
 import json
 import re
@@ -16,14 +16,14 @@ from autogan_nb.practice.figures import save_animation
 from autogan_nb.practice.report import Report, write_report
 
 HEADINGS = ['Images, from the first to the last', 'Architectures', 'Scores', 'The search', 'What the controller came to prefer',
-            'The training from scratch', 'A walk through the latent space', 'Are they copies?', 'Again']
+            'The training from scratch', 'A walk through the latent space', 'Are they copies?', 'Repeat this run']
 
 
 def read(page):
-    "A page's text, after what must be true of every one."
+    "Check what must be true of every page; return its text."
     text = page.read_text()
     assert re.findall(r'<h2[^>]*>([^<]*)', text) == HEADINGS
-    assert not re.search(r'(src|href)="(?!data:|#)|<script|@import|url\((?!data:)', text), 'the page asks the network for something'
+    assert not re.search(r'(src|href)="(?!data:|#)|<script|@import|url\((?!data:)', text), 'the page loads something from the network'
     assert len(text) < 1_500_000
     notebook = nbformat.read(page.with_suffix('.ipynb'), 4)
     assert not [out for cell in notebook.cells for out in cell.get('outputs', []) if out.output_type == 'error']
@@ -34,7 +34,7 @@ def state_of(path): return {f: f.read_bytes() for f in path.rglob('*') if f.is_f
 
 
 def killed(whole, tmp_path, *kill):
-    "A run that was killed at a moment."
+    "Start a run and kill it at a moment; return its path."
     path = make_run(tmp_path/'run', tiny(whole.data))
     words = f'autogan_search --resume {path} -q --no-report --device cpu'.split()
     assert Running(words, tmp_path/'process', kill=kill).wait() == -signal.SIGKILL
@@ -47,7 +47,7 @@ def test_a_finished_run(whole, tmp_path):
     code, out, err = run(['autogan_report', path, '-q'], tmp_path/'process')
     assert (code, out, err) == (0, f'{path}/report.html\n', '')
     text = read(path/'report.html')
-    assert state_of(path) == before, 'a report only reads'
+    assert state_of(path) == before, 'a report must only read'
     assert '>finished<' in text and 'a run: a search on' in text
     assert text.count('<img') >= 8 and text.count('<svg') >= 1 and '--eval-every' not in text
     for row in json.loads((path/'architectures.json').read_text()): assert f'>{row["arch"]}<' in text
@@ -125,7 +125,7 @@ def test_the_page_of_a_training(whole, tmp_path):
     path = make_run(tmp_path/'run', tiny(whole.data), arch='pre-none-nearest-sc,post-batch-deconv-s0')
     assert run(f'autogan_train --resume {path} -q --no-report --device cpu'.split(), tmp_path/'process')[0] == 0
     text = read(write_report(path))
-    assert '<h1>run: a training on' in text and 'there was no search' in text and 'There was no controller.' in text
+    assert '<h1>run: a training run on' in text and 'there was no search' in text and 'There was no controller.' in text
     assert 'reward with shared weights' not in text
 
 
@@ -151,7 +151,7 @@ def test_a_log_without_preferences(whole, tmp_path):
 
 
 def test_a_run_of_an_earlier_version(whole, tmp_path):
-    "The selected architecture, the best evaluations and the beams were all called `kept`."
+    "Earlier versions called the selected architecture, the best evaluations and the beams `kept`."
     path = shutil.copytree(whole.path, tmp_path/'run')
     rows = json.loads((path/'architectures.json').read_text())
     chosen = next(row['name'] for row in rows if row['selected'])

@@ -1,6 +1,6 @@
-"""The website in a real browser: every page of the sidebar loads, reads and fits, in light and dark, on a screen and on a phone.
+"""Test the website in a real browser: every page of the sidebar loads, is legible and fits, in light and dark, on a screen and a phone.
 
-The site is served on loopback; no other address is reached."""
+The site is served on loopback; no other address is contacted."""
 import ast
 import functools
 import gzip
@@ -36,7 +36,7 @@ TEXT = ('.html', '.css', '.js', '.json', '.svg', '.txt', '.md', '.xml')
 
 
 def cannot(reason):
-    "On GitHub nothing may be missing; elsewhere the tests are left out, and say why."
+    "Fail on GitHub, where nothing may be missing; elsewhere skip the test and say why."
     (pytest.fail if os.environ.get('CI') else pytest.skip)(reason)
 
 
@@ -51,7 +51,7 @@ def newest(*patterns): return max(f.stat().st_mtime for p in patterns for f in R
 
 @pytest.fixture(scope='module')
 def docs():
-    "The built site; what is older than its sources is built again."
+    "Return the folder of the site; build it if it is missing or older than its sources."
     if not (shutil.which('quarto') or importlib.util.find_spec('smalldocs')): pytest.skip('no Quarto, and smalldocs needs Python 3.11')
     made = ROOT/'_docs/llms.txt'
     if not made.exists() or made.stat().st_mtime < newest(*SOURCES):
@@ -61,7 +61,7 @@ def docs():
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    "Sends text compressed, as GitHub Pages does, and counts what it sends."
+    "Send text compressed, as GitHub Pages does, and count the bytes that are sent."
     sent = 0
 
     def log_message(self, *args): pass
@@ -83,7 +83,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope='module')
 def address(docs):
-    "The site on a free port of this machine."
+    "Serve the site on a free port of this machine; yield its address."
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Handler, directory=str(docs)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f'http://127.0.0.1:{server.server_port}/'
@@ -92,7 +92,7 @@ def address(docs):
 
 @pytest.fixture(scope='module')
 def katex():
-    "A function that finds a file of KaTeX's distribution: from npm, kept between sessions, or from Debian's package."
+    "Return a function that finds a file of KaTeX's distribution: from npm, kept between sessions, or from Debian's package."
     kept = ROOT/'.pytest_cache/katex'
     kept.mkdir(parents=True, exist_ok=True)
 
@@ -116,7 +116,7 @@ def katex():
 
 @pytest.fixture(scope='module')
 def chromium():
-    "A browser: one that is installed, else Playwright's own."
+    "Start a browser: one that is installed, else Playwright's own."
     api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     with api.sync_playwright() as playwright:
@@ -149,7 +149,7 @@ class Reader:
         route.fulfill(path=file)
 
     def open(self, name):
-        "Load a page; everything is loaded when this returns."
+        "Load a page and wait until everything on it is loaded."
         self.complaints, self.outside, self.extra, Handler.sent = [], [], 0, 0
         answer = self.page.goto(urljoin(self.address, name), wait_until='load')
         assert answer.ok, f'{name}: {answer.status}'
@@ -163,7 +163,7 @@ class Reader:
 def reader(chromium, address, katex): return Reader(chromium, address, katex, color_scheme='light')
 
 
-# Every page is visited once; the tests look at what was found
+# Every page is visited once; the tests check what was found there
 
 # Quarto's script makes addresses within the site absolute and cuts off `index.html`; smalldocs leaves them as written.
 # `at` gives both one form.
@@ -194,7 +194,7 @@ TOO_WIDE = r'''() => {
 
 @pytest.fixture(scope='module')
 def visit(reader):
-    "What was found on a page, by the page's name."
+    "Return a function that visits a page, given its name, and returns what it found there."
     @functools.cache
     def look(name):
         page = reader.open(name)
@@ -208,7 +208,7 @@ def visit(reader):
 
 
 def markdown(name):
-    "The prose of a page's notebook without its code."
+    "Return the prose of a page's notebook without its code."
     text = '\n'.join(c.source for c in nbformat.read(NOTEBOOKS[name], 4).cells if c.cell_type == 'markdown')
     return re.sub(r'```.*?```|`[^`\n]+`', '', text, flags=re.DOTALL)
 
@@ -264,7 +264,7 @@ def test_the_story_goes_on(visit, name):
 
 
 def exported(module):
-    "Names of the functions and classes that a module exports, and whether any of them has described parameters."
+    "Return the names of the functions and classes that a module exports."
     tree = ast.parse((ROOT/f'autogan_nb/{module}.py').read_text(encoding='utf-8'))
     names = next((ast.literal_eval(n.value) for n in tree.body if ast.unparse(n).startswith('__all__ = ')), [])
     return {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name in names}
@@ -303,7 +303,7 @@ def test_the_page_of_a_run_stands_alone_and_fits(visit, docs):
 def test_search_finds_the_dynamic_reset(reader):
     page = reader.open('index.html')
     page.fill('#quarto-search input', 'dynamic reset')
-    first = page.locator('a.search-result, a.search-result-link').first           # of smalldocs, of Quarto
+    first = page.locator('a.search-result, a.search-result-link').first           # in smalldocs, in Quarto
     first.wait_for()
     assert 'Dynamic reset' in first.inner_text()
     first.click()
@@ -347,7 +347,7 @@ CONTRAST = r'''() => {
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_text_and_code_stand_out(chromium, address, katex, scheme):
-    "At least 4.5 to 1, as WCAG asks for text."
+    "The contrast is at least 4.5 to 1, as WCAG requires for text."
     reader = Reader(chromium, address, katex, color_scheme=scheme)
     names = ('index.html', 'gan/layers.html', 'bench/table.html')
     assert {name: weak for name in names if (weak := reader.open(name).evaluate(CONTRAST))} == {}

@@ -30,11 +30,11 @@ class Budget:
     least: int = 5 # turns, even if they take longer
     most: int = 48 # turns
     pairs: int = 16 # different pairs of architectures
-    counting: float = 3. # seconds for the counting of each variant; at least one pair is counted
+    counting: float = 3. # seconds for counting each variant; at least one pair is counted
 
 # %% ../../nbs/bench/113_bench.ipynb #7a6325b8
 def _turns(cases, pairs, budget, device):
-    "Time all variants' parts, turn by turn."
+    "Time the parts of a step for all variants, turn by turn."
     names, times, start = list(cases), {name: [] for name in cases}, time.perf_counter()
     for turn in range(budget.most):
         if turn >= budget.least and time.perf_counter() - start > budget.seconds: break
@@ -45,7 +45,7 @@ def _turns(cases, pairs, budget, device):
 
 # %% ../../nbs/bench/113_bench.ipynb #a9e9da94
 def _tables(case, pairs, seconds):
-    "Count the first pairs for some seconds, at least one pair."
+    "Count pairs, starting from the first, until the seconds are used up; count at least one."
     found, start = [], time.perf_counter()
     while len(found) < len(pairs) and (not found or time.perf_counter() - start < seconds):
         found.append(case.count(pairs[len(found)]))
@@ -53,7 +53,7 @@ def _tables(case, pairs, seconds):
 
 # %% ../../nbs/bench/113_bench.ipynb #fe97fa80
 def _counts(variant, tables, machine):
-    "Sum up the counts of as many pairs as were counted for every variant; recorded parts do what `fast` does."
+    "Sum the counts of each pair that was counted for all variants; a variant that is not counted does the work of `fast`."
     n, own = min(map(len, tables.values()), default=0), tables.get(variant, tables.get('fast', []))
     return [[*table.sum(0).tolist(), floor_seconds(table, machine, VARIANTS[variant].engine.precision)] for table in own[:n]]
 
@@ -70,7 +70,7 @@ def time_stage(
     cases = {name: BenchCase(workload, size, name, device) for name in variants}
     tables = {name: _tables(case, pairs, budget.counting) for name, case in cases.items() if VARIANTS[name].eager}
     for name in (v for v in variants if not VARIANTS[v].eager):
-        for pair in 4 * pairs: cases[name].step(pair, device)                   # an engine records a part when it comes for the third time
+        for pair in 4 * pairs: cases[name].step(pair, device)                   # an engine records a part when it runs for the third time
     times = _turns(cases, pairs, budget, device)
     about = dict(size=size, g_width=gan.g_width, d_width=gan.d_width, d_batch=gan.d_batch, g_batch=gan.g_batch, n_critic=gan.n_critic,
                  bottom=gan.bottom)
@@ -84,11 +84,11 @@ def _time_distance(dim, device):
 # %% ../../nbs/bench/113_bench.ipynb #c2185121
 def time_looking(
     workload: Workload, # names the extractor, makes the generator
-    device, # where
+    device, # where to run
     n: int, # images to measure with
     variant: str = 'fast', # a name in `VARIANTS`
-) -> dict: # seconds an image: `draw`, `look`, `score`, `moments`; `distance` in seconds; `rewards` a second, `fid` in seconds
-    "Time what follows training: drawing images and measuring them."
+) -> dict: # seconds per image: `draw`, `look`, `score`, `moments`; `distance` in seconds; `rewards` per second, `fid` in seconds
+    "Time what follows training: draw images and measure them."
     extractor, case = get_extractor(workload.extractor, device, quiet=True), BenchCase(workload, workload.sizes[-1], variant, device)
     arch, step = workload.pairs(workload.sizes[-1], 1)[0][0], getattr(extractor, 'batch_size', 250)
     seen, sizes = [], [min(step, n - i) for i in range(0, n, step)]
@@ -108,10 +108,10 @@ def time_looking(
 # %% ../../nbs/bench/113_bench.ipynb #432aabb9
 def fid_of(
     n: int, # images, a multiple of 500
-    device='cpu', # where
+    device='cpu', # where to run
     size: int = 32, # pixels
-) -> float: # the digit FID of an untrained generator against as many of its images
-    "Compare two halves of n images, with never more than 250 images in memory."
+) -> float: # the digit FID between two sets of images of an untrained generator
+    "Compute the FID between two halves of n images, with at most 250 images in memory."
     workload, moments = WORKLOADS['digits'], (Moments(), Moments())
     extractor, arch = get_extractor('digits', device, quiet=True), workload.pairs(size, 1)[0][0]
     case = BenchCase(workload, size, 'fast', device)
@@ -120,14 +120,14 @@ def fid_of(
     return frechet_distance(moments[0].mean, moments[0].cov, moments[1].mean, moments[1].cov)
 
 # %% ../../nbs/bench/113_bench.ipynb #27db00d6
-_GROWING = Budget(seconds=1.5, least=3, pairs=3, counting=60.)         # all pairs are counted, or the points could not be compared
+_GROWING = Budget(seconds=1.5, least=3, pairs=3, counting=60.)         # count all pairs, so that points can be compared
 
 def time_growth(
     axis: str, # in `AXES`
-    value: int, # where on it
+    value: int, # of the points on it
     machine: dict, # from `measure_machine`
     budget: Budget = _GROWING, # how long
-) -> list: # rows as of `time_stage`, with `axis` and `value`
+) -> list: # rows as from `time_stage`, with `axis` and `value`
     "Time one point of an axis."
     workload = AXES[axis][value]
     return [dict(axis=axis, value=value) | row for row in time_stage(workload, workload.sizes[0], machine, budget)]
@@ -136,9 +136,9 @@ def time_growth(
 def time_fid(
     n: int, # images, a multiple of 500
     machine: dict, # from `measure_machine`
-    repeats: int = 3, # the median of so many is reported
+    repeats: int = 3, # number of measurements, of which the median is reported
 ) -> list: # one row with `seconds` and `counts` (operations, bytes, floor)
-    "Time a FID, and count it from two small ones."
+    "Time an FID, and work out its counts from two small ones."
     run = partial(fid_of, device=machine['device'])
     with Ledger() as once: run(500)
     with Ledger() as twice: run(1000)
@@ -148,7 +148,7 @@ def time_fid(
     return [dict(axis='images for FID', value=n, variant='fast', seconds=seconds, counts=counts.tolist())]
 
 # %% ../../nbs/bench/113_bench.ipynb #b0b747b2
-def _task_nothing(device): "Only import everything."
+def _task_nothing(device): "Do nothing, so that only the imports take memory."
 
 # %% ../../nbs/bench/113_bench.ipynb #c4a0871e
 def _task_fid(device, n): fid_of(n, device)
@@ -173,7 +173,7 @@ def _memory(task, device, *args, **about):
 # %% ../../nbs/bench/113_bench.ipynb #5a34c2af
 def _memory_of_data(
     n: int, # images
-    device: str, # where
+    device: str, # where to run
 ) -> list: # two rows, in memory and streamed
     "Measure the peak memory of training on n colour images of 32x32 from a file."
     with tempfile.TemporaryDirectory() as folder:
@@ -189,11 +189,11 @@ def _memory_of_data(
 def step_overhead(
     workload: Workload, # what to run
     size: int, # pixels
-    device: str = 'cpu', # where
+    device: str = 'cpu', # where to run
     variant: str = 'fast', # a name in `VARIANTS`
     n: int = 10, # steps
 ) -> dict: # what `time_outside` reports, for one step
-    "Measure how much of a step is Python and bookkeeping."
+    "Measure how much of a step's time is spent on Python and bookkeeping."
     case, pairs, gan = BenchCase(workload, size, variant, device), workload.pairs(size, n), workload.gan
     def run():
         for first, second in pairs:
@@ -260,12 +260,12 @@ def _short(value):
 # %% ../../nbs/bench/113_bench.ipynb #2d9a3770
 def run_bench(
     preset: str = None, # 'digits' or 'paper-cifar10'; None: both
-    quick: bool = False, # under a minute instead of some five?
+    quick: bool = False, # under a minute instead of about five?
     device: str = 'auto', # 'auto', 'cpu', 'cuda'
     compiled: bool = False, # also the compiled variant?
     quiet: bool = False, # no progress bar?
 ) -> dict: # plain values: `about`, `machine`, and rows in `steps`, `looking`, `outside`, `growth`, `memory`
-    "Measure this machine and everything that the package does on it; ValueError for an unknown preset or device."
+    "Measure this machine and how fast the package runs on it; ValueError for an unknown preset or device."
     workloads, device, start = _workloads(preset), pick_device(device), time.perf_counter()
     keep_freed_memory()
     machine = measure_machine(device)

@@ -31,10 +31,10 @@ class Workload:
     gan: GANConfig # widths, batches, discriminator steps for each generator step
     channels: int # of the images
     sizes: tuple # pixels, smallest first
-    arch: object = None # the `Architecture` that is trained; None: a shared generator, other random architectures in each step
+    arch: object = None # the `Architecture` to train; None: a shared generator, with new random architectures in each step
     extractor: str = 'digits' # the feature extractor of rewards and FID
-    reward_images: int = 200 # behind one reward
-    fid_images: int = 5_000 # behind one FID
+    reward_images: int = 200 # for one reward
+    fid_images: int = 5_000 # for one FID
 
 # %% ../../nbs/bench/111_cases.ipynb #f366c123
 _SMALL = GANConfig(g_width=24, d_width=24, d_batch=32, g_batch=32, n_critic=1)
@@ -48,7 +48,7 @@ WORKLOADS = {
 # %% ../../nbs/bench/111_cases.ipynb #80590fc9
 @patch
 def networks(self: Workload) -> tuple: # (G, D), with the same weights at every call
-    "Make new networks for all sizes of the workload."
+    "Build new networks for all sizes of the workload."
     gan, n_cells = self.gan, check_size(self.sizes[-1], self.gan.bottom)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -70,7 +70,7 @@ def pairs(self: Workload,
 class Variant(NamedTuple):
     "A way to do a training step."
     engine: Engine = Engine() # its precision, and how parts of the networks are executed
-    plain: bool = False # plain forms of the layers, ordinary layout?
+    plain: bool = False # use the plain forms of the layers and the ordinary layout?
 
     @property
     def eager(self): return self.engine.execution == 'eager'
@@ -101,7 +101,7 @@ class BenchCase:
         workload: Workload, # what to train
         size: int, # pixels
         variant: str, # a name in `VARIANTS`
-        device='cpu', # where
+        device='cpu', # where to train
     ):
         gan = workload.gan
         (self.engine, plain), self.shared = VARIANTS[variant], workload.arch is None
@@ -121,10 +121,10 @@ class BenchCase:
 def run(self: BenchCase,
     part: str, # one of `PARTS`; a fake batch comes before a D step
     arch, # the `Architecture` for it; None for a D step
-) -> torch.Tensor: # the loss; the images of a fake batch
+) -> torch.Tensor: # the loss, or the images of a fake batch
     "Do one part of a step."
     t = self.trainer
-    set_precision(self.engine.precision, t.device.type)                 # of the whole process: another case may have changed it
+    set_precision(self.engine.precision, t.device.type)                 # set for the whole process: another case may have changed it
     with self.within():
         if part == 'D step': return d_step(t.joint(), t.d_optimizer, t.real(self.stream), self.fake, t.objective)
         n = t.config.d_batch if part == 'fake batch' else t.config.g_batch
@@ -142,7 +142,7 @@ def step(self: BenchCase,
     pair, # (architecture for D's step, architecture for G's)
     device='cpu', # where it computes
 ) -> list: # seconds of each of `PARTS`
-    "Do and time the three parts."
+    "Run and time the three parts."
     return [stopwatch(partial(self.run, part, arch), device) for part, arch in zip(PARTS, (pair[0], None, pair[1]))]
 
 # %% ../../nbs/bench/111_cases.ipynb #e39b9e1b
@@ -150,7 +150,7 @@ def step(self: BenchCase,
 def count(self: BenchCase,
     pair, # (architecture for D's step, architecture for G's)
 ) -> np.ndarray: # (operators, 2) operations and bytes of a step, G's part divided by `n_critic`
-    "Do the three parts and count what they do."
+    "Run the three parts and count their operations and bytes."
     tables = []
     for part, arch in zip(PARTS, (pair[0], None, pair[1])):
         with Ledger() as ledger: self.run(part, arch)
@@ -164,7 +164,7 @@ def changed(
     size: int, # pixels
     **gan, # fields of `GANConfig`
 ) -> Workload:
-    "Return the workload of the axes with another size and other settings."
+    "Return the base workload of the axes, changed to this size and these settings."
     return replace(_BASE, gan=replace(_BASE.gan, **gan), sizes=(size,))
 
 # %% ../../nbs/bench/111_cases.ipynb #cc82f844

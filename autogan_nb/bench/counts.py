@@ -30,7 +30,7 @@ def _is_view(func): return any(r.alias_info is not None and not r.alias_info.is_
 
 # %% ../../nbs/bench/110_counts.ipynb #56a81a2d
 class Ledger(TorchDispatchMode):
-    "Record every operator that runs inside it: `rows` of its name, its arithmetic operations, the bytes it reads and writes."
+    "Record every operator that runs inside it: each of `rows` holds its name, arithmetic operations, and the bytes it reads and writes."
     def __init__(self):
         super().__init__()
         self.rows = []
@@ -67,7 +67,7 @@ def exponent(
 # %% ../../nbs/bench/110_counts.ipynb #6ca895fe
 def stopwatch(
     run, # called without arguments
-    device='cpu', # where it computes; a GPU is waited for
+    device='cpu', # where it computes; a GPU has to finish first
 ) -> float: # seconds
     "Return how long a call takes."
     wait = torch.cuda.synchronize if torch.device(device).type == 'cuda' else lambda: None
@@ -81,7 +81,7 @@ def stopwatch(
 def quartiles(
     values, # numbers
 ) -> tuple: # (lower quartile, median, upper quartile)
-    "Return the median of some numbers and where their middle half ends."
+    "Return the quartiles of some numbers."
     return tuple(float(q) for q in np.percentile(np.asarray(values, float), (25, 50, 75)))
 
 # %% ../../nbs/bench/110_counts.ipynb #7ac9554f
@@ -89,7 +89,7 @@ def _best_of(run, device, repeats=5): return min(stopwatch(run, device) for _ in
 
 # %% ../../nbs/bench/110_counts.ipynb #760d393b
 def _processor(device):
-    "Return the name that the processor gives itself."
+    "Return the name of the processor, as it reports it."
     if device.type == 'cuda': return torch.cuda.get_device_name(device)
     info = Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.exists() else []
@@ -99,7 +99,7 @@ def _processor(device):
 # %% ../../nbs/bench/110_counts.ipynb #fbde326c
 @torch.no_grad()
 def _peaks(device, precision, scale):
-    "Measure the operations a second of a large matrix product and of a large convolution."
+    "Measure the operations per second of a large matrix product and of a large convolution."
     side, n = round(2048 * scale), round(64 * scale)
     a, b = torch.randn(2, side, side, device=device)
     shapes = (n, 128, 32, 32), (128, 128, 3, 3)
@@ -111,10 +111,10 @@ def _peaks(device, precision, scale):
 # %% ../../nbs/bench/110_counts.ipynb #666a5be0
 def measure_machine(
     device: torch.device, # what to measure
-) -> dict: # about the machine; `matmul`, `convolution` and the larger as `flops`: operations a second by precision; `bytes` a second
-    "Measure the most that this machine does in a second."
+) -> dict: # what the machine is; by precision, operations per second: `matmul`, `convolution`, `flops` (the larger); `bytes` per second
+    "Measure the most operations and bytes that this machine manages per second."
     cuda = device.type == 'cuda'
-    scale, precisions = (4, PRECISIONS) if cuda else (1, PRECISIONS[:1])          # a GPU needs larger problems to show what it can do
+    scale, precisions = (4, PRECISIONS) if cuda else (1, PRECISIONS[:1])          # a GPU reaches its peak only on larger problems
     matmul, convolution = (dict(zip(precisions, peaks)) for peaks in zip(*(_peaks(device, p, scale) for p in precisions)))
     block = torch.randn(2**25 * scale, device=device)
     target = torch.empty_like(block)
@@ -158,7 +158,7 @@ def memory_of(
 # %% ../../nbs/bench/110_counts.ipynb #79e202a3
 @contextmanager
 def _muted():
-    "Keep what C++ code writes to the error stream off the screen: the profiler reports its progress there."
+    "Discard what C++ code writes to the error stream, where the profiler reports its progress."
     with open(os.devnull, 'w') as nowhere:
         kept = os.dup(2)
         os.dup2(nowhere.fileno(), 2)
@@ -184,9 +184,9 @@ def _python_seconds(tracer):
 # %% ../../nbs/bench/110_counts.ipynb #1ee17d77
 def time_outside(
     run, # called without arguments; it is called eight times
-    device: str = 'cpu', # where it computes; a GPU is also asked for how much of the time it computes
-) -> dict: # `seconds` of a call, `profiled` under the profiler; as shares: `outside` all operators, in `python`, `busy` (None on a CPU)
-    "Measure how much of a call is not tensor operators."
+    device: str = 'cpu', # where it computes; on a GPU, its busy time is measured, too
+) -> dict: # `seconds` of a call, `profiled` under the profiler; shares of time: `outside` operators, in `python`, `busy` (None on a CPU)
+    "Measure how much of a call's time is spent outside tensor operators."
     run()
     cuda = torch.device(device).type == 'cuda'
     seconds = quartiles([stopwatch(run, device) for _ in range(5)])[1]

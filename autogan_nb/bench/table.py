@@ -13,16 +13,16 @@ from .counts import quartiles
 # %% ../../nbs/bench/114_table.ipynb #a77722f3
 def step_times(
     row: dict, # from `time_stage`
-) -> np.ndarray: # (turns,) seconds of a fake batch, a D step and the n-th part of a G step
+) -> np.ndarray: # (turns,) seconds of a fake batch, a D step and 1/`n_critic` of a G step
     "Return the time of the whole step in each turn."
     return np.array(row['times']) @ [1, 1, 1 / row['n_critic']]
 
 # %% ../../nbs/bench/114_table.ipynb #fd5d8b54
 def gains(
     rows: list, # from one `time_stage`
-    base: str = 'plain', # compared with this variant
+    base: str = 'plain', # the variant to compare with
 ) -> dict: # variant to (lower quartile, median, upper quartile) of the ratio, and the ratio of the sums over all turns
-    "Return how many times faster each variant is."
+    "Return how many times faster each variant is than the base."
     steps = {row['variant']: step_times(row) for row in rows}
     return {name: (*quartiles(steps[base] / own), float(steps[base].sum() / own.sum())) for name, own in steps.items()}
 
@@ -71,7 +71,7 @@ def _step_lines(result):
 # %% ../../nbs/bench/114_table.ipynb #c542ebe8
 def _looking_lines(result):
     if not result['looking']: return
-    yield (f"{'images':16}{'extractor':18}{'rewards/s':>10}{'images':>8}{'FID s':>9}{'images':>8}   ms an image:"
+    yield (f"{'images':16}{'extractor':18}{'rewards/s':>10}{'images':>8}{'FID s':>9}{'images':>8}  ms per image:"
            f"{'draw':>8}{'look':>8}{'score':>8}{'moments':>8}   {'distance s'}")
     for row in result['looking']:
         each = ''.join(f"{1e3 * row[key]:>8.2f}" for key in ('draw', 'look', 'score', 'moments'))
@@ -98,7 +98,7 @@ def _memory_lines(result):
 def bench_table(
     result: dict, # from `run_bench`
 ) -> str: # lines of text
-    "Format a result as lines to read."
+    "Format a result as a table of text."
     m, about = result['machine'], result['about']
     def peak(p): return f"{p} matrix product {m['matmul'][p] / 1e9:,.0f} and convolution {m['convolution'][p] / 1e9:,.0f} GFLOP/s"
     head = (f"{m['processor']}, {m['device']}, {m['threads']} threads, torch {about['torch']}: "

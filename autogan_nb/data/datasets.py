@@ -17,7 +17,7 @@ from ..files import cache_folder
 
 # %% ../../nbs/data/12_datasets.ipynb #c06
 def is_stored(
-    value, # anything that was read from a file
+    value, # anything read from a file
 ) -> bool: # False: not a tensor, or one that claims more numbers than it stores
     "Return whether `value` is a plain tensor that stores all of its numbers."
     if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_quantized or value.is_meta: return False
@@ -28,7 +28,7 @@ def _check_pixels(pixels):
     "Raise ValueError unless `pixels` is an array or tensor that `as_images` accepts."
     is_tensor = isinstance(pixels, torch.Tensor)
     if not (is_stored(pixels) if is_tensor else isinstance(pixels, np.ndarray)):
-        raise ValueError(f'images must be an array or a tensor with all of its numbers, not {type(pixels).__name__}')
+        raise ValueError(f'images must be an array or a tensor that stores all of its numbers, not {type(pixels).__name__}')
     fits = pixels.ndim == 4 and pixels.shape[1 if is_tensor else 3] in (1, 3) or pixels.ndim == 3 and not is_tensor
     if not fits or pixels.dtype not in (torch.uint8, np.uint8):
         wanted = 'tensor (n, 1 or 3, h, w)' if is_tensor else 'array (n, h, w) or (n, h, w, 1 or 3)'
@@ -38,7 +38,7 @@ def _check_pixels(pixels):
 def as_images(
     pixels, # uint8: an array (n, h, w) or (n, h, w, 1 or 3), or a tensor (n, 1 or 3, h, w)
 ) -> torch.Tensor: # uint8 (n, channels, h, w)
-    "Return the images of an array or a tensor, channels first. ValueError if it holds something else."
+    "Return an array or tensor of images as a tensor, channels first. ValueError if it holds anything else."
     _check_pixels(pixels)
     if isinstance(pixels, torch.Tensor): return pixels
     first = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
@@ -46,24 +46,24 @@ def as_images(
 
 # %% ../../nbs/data/12_datasets.ipynb #c09
 def check_archive(
-    path, # of a file, a zip archive or not
+    path, # any file; only a zip archive is checked
 ):
     "Check the size of a zip archive. ValueError if it would unpack to more than 100 times its size and more than 256 MiB."
     if not zipfile.is_zipfile(path): return
     with zipfile.ZipFile(path) as archive: claimed = sum(member.file_size for member in archive.infolist())
     if claimed > max(2**28, 100 * os.path.getsize(path)):               # 256 MiB are fine, however small the archive
-        raise ValueError(f'it would unfold into {claimed:,} bytes, more than 100 times its size')
+        raise ValueError(f'it would unpack to {claimed:,} bytes, more than 100 times its size')
 
 # %% ../../nbs/data/12_datasets.ipynb #c11
 def error_summary(
     error: Exception, # any exception
 ) -> str: # first line of its message, at most 200 characters; its type if there is no message
-    "Summarise an exception in one line, to be quoted in a message of ours."
+    "Summarise an exception in one line that another error message can quote."
     return str(error).strip().split('\n')[0].strip()[:200] or type(error).__name__
 
 # %% ../../nbs/data/12_datasets.ipynb #74177fee
 def _arrays(path):
-    "Read the arrays of a file by name; a single one is called 'images', as is the one that `np.savez` named 'arr_0'."
+    "Read the arrays of a file by name. A single array is called 'images', and so is the one that `np.savez` named 'arr_0'."
     check_archive(path)
     if path.suffix == '.pt':
         found = torch.load(path, weights_only=True, map_location='cpu')
@@ -82,11 +82,11 @@ def _with_images(path):
 
 # %% ../../nbs/data/12_datasets.ipynb #ea9eda67
 def array_file(
-    path, # .npz, .npy or .pt with uint8 images as `as_images` takes them, and perhaps `labels` (n,)
+    path, # .npz, .npy or .pt file with images that `as_images` accepts, and perhaps `labels` (n,)
     size: int = None, # width and height in pixels; None: unchanged
     device='cpu', # device of the images
 ) -> ImageData: # named after the file
-    "Read images from a file of arrays. FileNotFoundError if there is no such file, ValueError if it holds something else."
+    "Read images from a file of arrays. FileNotFoundError if there is no such file, ValueError if it holds anything else."
     path = Path(path).expanduser()
     if not path.is_file(): raise FileNotFoundError(f'there is no file {path}')
     arrays = _with_images(path)
@@ -117,7 +117,7 @@ def cifar10(
     download: bool = True, # download the files if they are missing
     device='cpu', # device of the images
 ) -> ImageData: # colour, labels 0..9
-    "Load CIFAR-10. FileNotFoundError if it is neither in `root` nor can be downloaded."
+    "Load CIFAR-10. FileNotFoundError if it is not in `root` and cannot be downloaded."
     from torchvision.datasets import CIFAR10
     found = _fetch(CIFAR10, root, train=train, download=download)
     return ImageData(resize(as_images(found.data), size), found.targets, 'cifar10' if train else 'cifar10-test', device)
@@ -130,7 +130,7 @@ def stl10(
     download: bool = True, # download the files if they are missing
     device='cpu', # device of the images
 ) -> ImageData: # colour, labels 0..9, -1 if unlabelled
-    "Load STL-10. FileNotFoundError if it is neither in `root` nor can be downloaded."
+    "Load STL-10. FileNotFoundError if it is not in `root` and cannot be downloaded."
     from torchvision.datasets import STL10
     found = _fetch(STL10, root, split=split, download=download)
     name = 'stl10' if split == 'train+unlabeled' else f'stl10-{split}'
@@ -149,7 +149,7 @@ DATASETS = { # name: function of root, size and device that returns an `ImageDat
 def data_kind(
     source, # what the user gave as data
 ) -> str: # 'pixels' (an array or tensor), 'name', 'file' or 'folder'
-    "Return what kind of data `source` is. ValueError if it is none."
+    "Return the kind of data that `source` is. ValueError if it is none of the four."
     if isinstance(source, (np.ndarray, torch.Tensor)): return 'pixels'
     if isinstance(source, str) and source in DATASETS: return 'name'
     path = Path(source).expanduser()
@@ -167,15 +167,15 @@ def _load_sized(source, kind, size, root):
 
 # %% ../../nbs/data/12_datasets.ipynb #7b7ed06f
 def load_data(
-    name_or_path, # a name in `DATASETS`, a folder of images, a .npz, .npy or .pt file, or an array or tensor as `as_images` takes it
-    size: int = None, # width and height in pixels; None: the data's own, which a folder doesn't have
+    name_or_path, # a name in `DATASETS`, a folder of images, a .npz, .npy or .pt file, or an array or tensor that `as_images` accepts
+    size: int = None, # width and height in pixels; None: the data's own (a folder has none)
     channels: int = None, # 1 for grey, 3 for colour; None: the data's own, or colour for a folder
     device='cpu', # device of the images
     root=None, # where downloads are stored; None: the cache folder
     quiet: bool = False, # True: no progress bar
     broken: str = 'skip', # unreadable files in a folder: 'skip' or 'refuse'
 ) -> ImageData: # ready for `batches`
-    "Load the images called `name_or_path`. ValueError if there are none of that name."
+    "Load images by name or path, or from an array. ValueError if `name_or_path` is none of these."
     check_wanted(1 if size is None else size, channels or 3, broken)
     kind = data_kind(name_or_path)
     if kind == 'folder':

@@ -19,13 +19,13 @@ def check_size(
     bottom: int, # width that the generator starts from, in pixels
     max_cells: int = 8, # largest number of cells to try
 ) -> int: # number of cells k with bottom * 2**k == size
-    "Return the number of doublings that lead from `bottom` to `size`. ValueError if there is none."
+    "Return the number of doublings from `bottom` to `size`. ValueError if doubling never reaches `size`."
     if bottom < 1: raise ValueError(f'bottom width {bottom} is not a positive number of pixels')
     reached = [bottom * 2**k for k in range(1, max_cells + 1)]
     if size in reached: return reached.index(size) + 1
     others = [str(size >> k) for k in range(1, max_cells + 1) if size > 0 and size % 2**k == 0]
-    hint = f' (bottom width {" or ".join(others)} would do)' if others else ''
-    raise ValueError(f'size {size} is not reached: bottom width {bottom} doubles to {", ".join(map(str, reached[:3]))}, ...{hint}')
+    hint = f' (bottom width {" or ".join(others)} would work)' if others else ''
+    raise ValueError(f'size {size} cannot be reached: bottom width {bottom} doubles to {", ".join(map(str, reached[:3]))}, ...{hint}')
 
 # %% ../../nbs/data/10_images.ipynb #c13
 def resize(
@@ -118,7 +118,7 @@ def chunks(self: ImageData,
 def fingerprint_of(
     chunks, # uint8 tensors (m, channels, size, size)
 ) -> str: # 16 hex digits
-    "Return a hash of the images in `chunks`, which doesn't depend on how they are cut into chunks."
+    "Return a hash of the images in `chunks`, independent of how they are divided into chunks."
     digest, n = hashlib.blake2b(digest_size=8), 0
     for part in chunks:
         digest.update(part.cpu().contiguous().numpy())
@@ -160,12 +160,12 @@ class Batches:
         self.order, self.position = torch.empty(0, dtype=torch.long, device=getattr(images, 'device', 'cpu')), 0
 
     def __iter__(self): return self
-    def close(self): "Do nothing: only a stream from disk has workers to stop."
+    def close(self): "Do nothing; only streams from disk have workers to stop."
 
 # %% ../../nbs/data/10_images.ipynb #c36
 @patch
 def _choose(self: Batches):
-    "Return the indices of the next batch, (batch_size,); shuffle when the present order runs out."
+    "Return the indices (batch_size,) of the next batch; shuffle again when the current order runs out."
     while len(self.order) - self.position < self.batch_size:
         shuffled = torch.randperm(len(self.images), generator=self.rng, device=self.rng.device)
         self.order, self.position = torch.cat([self.order[self.position:], shuffled.to(self.order)]), 0
@@ -210,7 +210,7 @@ def newest(self: Batches) -> list: # batch_size whole numbers
 # %% ../../nbs/data/10_images.ipynb #0b64cab7
 @patch
 def state_dict(self: Batches) -> dict: # of tensors and whole numbers
-    "Return all that the next batches depend on: order, position and state of the generator."
+    "Return everything that the next batches depend on: the order, the position and the state of the random generator."
     return dict(n=len(self.images), order=self.order.clone(), position=self.position, rng=self.rng.get_state())
 
 # %% ../../nbs/data/10_images.ipynb #c45
@@ -218,8 +218,8 @@ def state_dict(self: Batches) -> dict: # of tensors and whole numbers
 def load_state_dict(self: Batches,
     state: dict, # from `state_dict`
 ):
-    "Continue where `state` was taken. ValueError if it belongs to another number of images."
-    if state['n'] != len(self.images): raise ValueError(f"the state is of {state['n']} images, but here are {len(self.images)}")
+    "Continue from the point where `state` was taken. ValueError if it is for a different number of images."
+    if state['n'] != len(self.images): raise ValueError(f"the state is for {state['n']} images, but there are {len(self.images)} here")
     self.order, self.position = state['order'].clone().to(self.order.device), state['position']
     self.rng.set_state(state['rng'].cpu())
 
@@ -229,7 +229,7 @@ def split_indices(
     held_out_fraction: float, # share of the second set, between 0 and 1
     seed: int = 0, # the same seed gives the same sets
 ) -> tuple: # (rest, held out): two tensors of indices
-    "Divide the numbers 0..n-1 at random into two disjoint sets. ValueError if one would be empty."
+    "Divide the numbers 0..n-1 at random into two disjoint sets. ValueError if either would be empty."
     held = round(n * held_out_fraction)
     if not 0 < held < n: raise ValueError(f'held_out_fraction {held_out_fraction} of {n} images leaves a part empty')
     order = torch.randperm(n, generator=make_rng(seed))
@@ -241,6 +241,6 @@ def split(self: ImageData,
     held_out_fraction: float, # share of the second set, between 0 and 1
     seed: int = 0, # the same seed gives the same sets
 ) -> tuple: # (rest, held out), two `ImageData`
-    "Divide the data at random into two disjoint parts. ValueError if one would be empty."
+    "Divide the data at random into two disjoint parts. ValueError if either would be empty."
     def part(which): return ImageData(self.images[which], None if self.labels is None else self.labels[which], self.name, self.device)
     return tuple(part(which.to(self.device)) for which in split_indices(len(self), held_out_fraction, seed))

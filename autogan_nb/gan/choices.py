@@ -17,20 +17,20 @@ from torch import nn
 @dataclass(frozen=True)
 class Row:
     "One choice: its name in drawings, and the module that it needs"
-    label: str  # in the drawing of a network; '' if there is nothing to draw
+    label: str  # its name in the drawing of a network; '' if there is nothing to draw
     build: Callable | None = None  # (width, running) to a module; None if it needs none
-    short: str = ''  # where space is short; '' takes `label`
-    attr: str = ''  # the module's name in a block and so in `state_dict`; '' makes it from the row's key
+    short: str = ''  # its name where space is short; '' means `label`
+    attr: str = ''  # the module's name in a block and so in `state_dict`; '' derives it from the row's key
     look = 'act'  # colour in drawings: 'norm', 'conv', 'up' or 'act'
 
-    def module_name(self, key: str) -> str:  # key: the row's in its registry
+    def module_name(self, key: str) -> str:  # key: the row's key in its registry
         "Return the name of the module inside a block"
         return self.attr or f'{self.look}_{key}'
 
 @dataclass(frozen=True)
 class Norm(Row):
-    "A normalisation; with `running`, its `build` makes one with running statistics"
-    in_place: tuple = ()  # after which kinds of convolution the activation may overwrite the result of this norm
+    "A normalisation; `build` with `running` set makes one with running statistics"
+    in_place: tuple = ()  # kinds of convolution in which the activation may overwrite this norm's result
     look = 'norm'
 
 class Up(Row):
@@ -46,7 +46,7 @@ class Activation(Row):
 
 @dataclass(frozen=True)
 class Conv(Row):
-    "A kind of convolution block: the order of its steps, and the convolution, 3x3 unless `build` makes another one"
+    "A kind of convolution block: the order of its steps, and its convolution, which is 3x3 unless `build` makes another one"
     run: Callable | None = None  # (x, normalize, activate, convolve) to the block's output; the last three are functions of x
     kernel: str = '3×3'  # its size, in drawings
     look = 'conv'
@@ -59,7 +59,7 @@ def _pre(x, normalize, activate, convolve): return convolve(activate(normalize(x
 
 # %% ../../nbs/gan/27_choices.ipynb #919a76b7
 class Registry(dict):
-    "Rows by name; ValueError for a name that an architecture string cannot hold"
+    "A dictionary of rows by name; ValueError for a name that can't be part of an architecture string"
     def __setitem__(self, name, row):
         if not re.fullmatch(r'(?!sc$|s\d+$)[a-z][a-z0-9_]*', name):
             raise ValueError(f'{name!r} cannot name a choice: expected lower-case letters, digits and _, but not sc or s0')

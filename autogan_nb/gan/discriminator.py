@@ -18,10 +18,10 @@ from .layers import spectral, xavier_init_
 class DiscriminatorBlock(nn.Module):
     "A residual block of the discriminator: two 3x3 convolutions and a shortcut, all spectrally normalised."
     def __init__(self,
-        n_in: int, # channels that come in
-        width: int, # channels that go out
+        n_in: int, # input channels
+        width: int, # output channels
         downsample: bool, # halve the size by mean pooling?
-        is_input: bool = False, # the first block looks at raw pixels: no ReLU before its first convolution
+        is_input: bool = False, # is it the first block? It gets raw pixels, so there is no ReLU before its first convolution
     ):
         super().__init__()
         self.downsample, self.is_input = downsample, is_input
@@ -38,7 +38,7 @@ class DiscriminatorBlock(nn.Module):
 def downsampling_plan(
     n_cells: int, # cells of the largest generator that the discriminator trains with
 ) -> list: # one bool for each block between the input block and the last one
-    "Say which of the blocks added by growing halve the size: all but the one added for the third cell."
+    "Return which of the blocks added by growing halve the size: all but the one added for the third cell."
     return [cell != 2 for cell in range(1, n_cells)]
 
 # %% ../../nbs/gan/23_discriminator.ipynb #8c8b818f
@@ -48,8 +48,8 @@ _CARD = """---
 
 # A discriminator that grows with its images
 
-It reads {{ 'grayscale' if channels == 1 else 'colour' }} images of {{ sizes }} pixels a side, floats in [-1, 1], \
-and gives each one logit: high for an image that it takes for real.
+It takes {{ 'greyscale' if channels == 1 else 'colour' }} images with sides of {{ sizes }} pixels (floats in [-1, 1]) \
+and returns one logit for each: high for an image that it takes for real.
 The shape is AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835), with {{ width }} channels and spectral normalisation on every layer.
 
     # pip install autogan-nb
@@ -57,20 +57,20 @@ The shape is AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835), with {{ width
     D = Discriminator.from_pretrained(...)      # the name of this repository, or a folder
     logits = D(images)                          # (n,)
 
-It has learned to tell one generator's images from real ones. Of other images its logits say little.
+It was trained to tell one generator's images from real ones. For other images its logits mean little.
 {% for name, value in notes.items() %}
 - {{ name }}: {{ value }}{% endfor %}
 """
 
 # %% ../../nbs/gan/23_discriminator.ipynb #a8c6267d
 class Discriminator(HubModel, model_card_template=_CARD):
-    "The growing discriminator of the paper: images of `bottom * 2**k` pixels, k = 1 .. n_cells, to one logit each."
+    "The paper's growing discriminator: maps images with sides of `bottom * 2**k` pixels, k = 1 .. n_cells, to one logit each."
     kind = 'discriminator'
 
     def __init__(self,
         n_cells: int, # cells of the largest generator that it trains with, 1 to 16
         width: int = 128, # channels of every block (the paper: 64 in the search, 128 in the final training)
-        channels: int = 3, # 3 for colour, 1 for grayscale images
+        channels: int = 3, # 3 for colour, 1 for greyscale images
         bottom: int = 4, # the generator's bottom width (4 for CIFAR-10, 6 for STL-10)
     ):
         super().__init__()
@@ -105,7 +105,7 @@ def cells_of(self: Discriminator,
 def features(self: Discriminator,
     x: torch.Tensor, # (n, channels, size, size) images in [-1, 1]
 ) -> torch.Tensor: # (n, width), at least 0
-    "Return the vectors that the head reads; ValueError for a size that is not in `sizes`."
+    "Return the feature vectors that the head reads; ValueError for a size that is not in `sizes`."
     h = self.input(x)
     for block in self.grown[:self.cells_of(x) - 1]: h = block(h)
     return F.relu(self.last(h)).sum((2, 3))
@@ -117,7 +117,7 @@ def forward(self: Discriminator, x): return self.head(self.features(x)).squeeze(
 def save_discriminator(
     path, # file to write, by convention `discriminator.safetensors`
     D: Discriminator, # the discriminator to save
-    **notes, # further facts that JSON can express: data set, generator, seed
+    **notes, # further facts to store, anything JSON can hold: data set, generator, seed
 ):
     "Write a discriminator with its settings into one safetensors file."
     D.save(path, **notes)
@@ -127,5 +127,5 @@ def load_discriminator(
     path, # file written by `save_discriminator`
     device: str = 'cpu', # where to put the network
 ) -> Discriminator: # in eval mode, with the file's notes in `.notes`
-    "Read a discriminator; FileNotFoundError or ValueError if the file is missing or holds something else."
+    "Load a discriminator from a file; FileNotFoundError if it is missing, ValueError if it holds something else."
     return Discriminator.load(path, device)

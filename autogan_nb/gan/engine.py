@@ -22,9 +22,9 @@ PRECISIONS, EXECUTIONS = ('float32', 'tf32', 'bf16'), ('eager', 'compile', 'grap
 @dataclass(frozen=True)
 class Engine:
     "How a trainer's steps are computed; what they compute stays the same."
-    precision: str = 'float32' # 'tf32': a GPU's matrix units for float32; 'bf16': both networks in bfloat16, weights and losses in float32
-    execution: str = 'eager' # 'compile': parts of networks by torch.compile; 'graphs': recorded as CUDA graphs and replayed
-    deterministic: bool = False # refuse GPU kernels whose sums come out differently each time
+    precision: str = 'float32' # 'tf32': float32 on a GPU's matrix units; 'bf16': both networks in bfloat16, weights and losses in float32
+    execution: str = 'eager' # 'compile': use torch.compile on parts of the networks; 'graphs': record them as CUDA graphs and replay them
+    deterministic: bool = False # refuse GPU kernels whose sums differ from run to run
 
     def __post_init__(self):
         for name, known in (('precision', PRECISIONS), ('execution', EXECUTIONS)):
@@ -42,7 +42,7 @@ def set_precision(
     precision: str, # a name in `PRECISIONS`
     device: str = 'cpu', # 'cpu' or 'cuda'
 ): # a function without arguments that returns a context
-    "Switch TF32 on or off for the process; return the context for forward passes."
+    "Switch TF32 on or off for the process; return a function that makes the context for forward passes."
     torch.set_float32_matmul_precision('highest' if precision == 'float32' else 'high')
     torch.backends.cudnn.allow_tf32 = precision != 'float32'
     if precision != 'bf16': return nullcontext
@@ -50,14 +50,14 @@ def set_precision(
 
 # %% ../../nbs/gan/26_engine.ipynb #2497f4e9
 def fix_order():
-    "Let PyTorch use kernels that always add in the same order, for the whole process; it raises RuntimeError where it has none."
+    "Restrict PyTorch, for the whole process, to kernels that always add in the same order; it raises RuntimeError where it has none."
     os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')                         # cuBLAS is deterministic only with this
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True)
 
 # %% ../../nbs/gan/26_engine.ipynb #28694e3b
 class ModulePart(nn.Module):
-    "A part of a network with its choices made: a function of one tensor, with the network's weights."
+    "A part of a network with its choices fixed: a function of one tensor that uses the network's weights."
     def __init__(self,
         net: nn.Module, # the network whose weights it uses
         call, # (x, *choice) to a tensor
@@ -70,7 +70,7 @@ class ModulePart(nn.Module):
 
 # %% ../../nbs/gan/26_engine.ipynb #3a34e713
 class CapturedModule:
-    "Call a part of a network; from the third call of a kind on, through a recording."
+    "Call a part of a network; from the third call of a kind on, use a recording."
     def __init__(self,
         net: nn.Module, # the network that the part belongs to
         call, # (x, *choice) to a tensor
@@ -109,7 +109,7 @@ class CapturedDiscriminator(CapturedModule):
     "Call a discriminator through recordings wherever their limits allow it."
     def __init__(self, D, call, record):
         super().__init__(D, call, record)
-        self.waiting = False                                   # has the last pass not been differentiated yet?
+        self.waiting = False                                   # is the gradient of the last replay still to come?
 
     def __call__(self, x, *labels):
         penalty = x.requires_grad and next(self.net.parameters()).requires_grad
@@ -126,7 +126,7 @@ class CapturedDiscriminator(CapturedModule):
 def discriminate_in(
     trainer, # a `GANTrainer`
 ): # (images, *labels) to logits
-    "Return the discriminator in its trainer's precision, with logits in float32."
+    "Return a function that runs the discriminator in the trainer's precision, with logits in float32."
     def discriminate(x, *labels):
         with trainer.autocast(): return trainer.D(x, *labels).float()
     return discriminate
@@ -136,7 +136,7 @@ def capture_parts(
     trainer, # a `GANTrainer`
     record, # (`ModulePart`, x) to a function of x; None: plain calls
 ):
-    "Let a trainer call its discriminator, and the parts of its generator if that has a `call`, through recordings."
+    "Make a trainer use recordings of its discriminator and, if its generator has a `call`, of the generator's parts."
     trainer.discriminate = CapturedDiscriminator(trainer.D, discriminate_in(trainer), record)
     if hasattr(trainer.G, 'call'): trainer.G.call = CapturedCalls(record)
 
@@ -153,8 +153,8 @@ def compiled(
 
 # %% ../../nbs/gan/26_engine.ipynb #86068c98
 @contextmanager
-def buffers_restored(net: nn.Module): # a network that is called inside the `with`
-    "Restore the buffers that have changed; leave the others alone, since a backward pass may still need them."
+def buffers_restored(net: nn.Module): # the network that is called inside the `with`
+    "Restore the buffers that have changed; don't touch the others, since a backward pass may still need them."
     before = [buffer.clone() for buffer in net.buffers()]
     yield
     with torch.no_grad():
@@ -182,7 +182,7 @@ def replayed(
     part: ModulePart, # what to record, on a CUDA device
     x: torch.Tensor, # an input of the shape that it will always have
 ): # a function of x
-    "Record a part as a CUDA graph, or as two if gradients are wanted."
+    "Record a part as a CUDA graph, or as two (forward and backward) if gradients are needed."
     sample = x.detach().clone().requires_grad_(x.requires_grad)
     with buffers_restored(part):
         if torch.is_grad_enabled(): return torch.cuda.make_graphed_callables(part, (sample,), allow_unused_input=True)
@@ -195,7 +195,7 @@ def configure_engine(
     trainer, # a `GANTrainer`
     engine: Engine = Engine(), # how its steps are to be computed
 ): # the same trainer
-    "Let an engine compute a trainer's steps; ValueError if the trainer's device cannot."
+    "Set up a trainer for an engine; ValueError if the trainer's device does not support it."
     engine.check(trainer.device)
     if engine.deterministic: fix_order()
     trainer.autocast = set_precision(engine.precision, trainer.device.type)

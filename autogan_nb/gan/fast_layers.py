@@ -26,7 +26,7 @@ def nearest_as_kernel(
     x: torch.Tensor, # (n, c, s, s) feature maps
     conv: nn.Conv2d, # a 3x3 convolution with padding 1
 ) -> torch.Tensor: # (n, out, 2s, 2s)
-    "Compute nearest upsampling and convolution as one transposed 4x4 convolution of stride 2."
+    "Compute nearest upsampling and a convolution as one transposed 4x4 convolution of stride 2."
     kernel = four_by_four(conv.weight).flip(2, 3).transpose(0, 1)
     return F.conv_transpose2d(x, kernel, conv.bias, stride=2, padding=1)
 
@@ -35,7 +35,7 @@ def pool_as_kernel(
     x: torch.Tensor, # (n, c, s, s) feature maps, s even
     conv: nn.Conv2d, # a 3x3 convolution with padding 1
 ) -> torch.Tensor: # (n, out, s/2, s/2)
-    "Compute convolution and 2x2 mean pooling as one 4x4 convolution of stride 2."
+    "Compute a convolution and 2x2 mean pooling as one 4x4 convolution of stride 2."
     return F.conv2d(x, four_by_four(conv.weight) / 4, conv.bias, stride=2, padding=1)
 
 # %% ../../nbs/gan/22_fast_layers.ipynb #d7d7ddd1
@@ -44,7 +44,7 @@ def deconv_as_kernel(
     conv: nn.Conv2d, # a 3x3 convolution with padding 1
     deconv: nn.ConvTranspose2d, # 2x2, stride 2
 ) -> torch.Tensor: # (n, out, 2s, 2s)
-    "Compute deconvolution and convolution as one transposed 4x4 convolution of stride 2."
+    "Compute a deconvolution and a convolution as one transposed 4x4 convolution of stride 2."
     kernel = F.conv2d(deconv.weight, conv.weight, padding=2)
     bias = deconv.bias.view(1, -1, 1, 1).expand(-1, -1, 2 * x.shape[-2], 2 * x.shape[-1])
     y = F.conv_transpose2d(x, kernel, stride=2, padding=1)
@@ -58,7 +58,7 @@ def conv1x1_first(
     doublings: int = 1, # how many times the size is doubled
     deconv: nn.Sequential = None, # the transposed convolutions, for 'deconv' only
 ) -> torch.Tensor: # (n, out, s * 2**doublings, s * 2**doublings)
-    "Compute upsampling and 1x1 convolution on the small maps where the two commute."
+    "Compute upsampling and a 1x1 convolution, with the convolution first where the two commute."
     if up != 'deconv': return upsample(conv(x), up, doublings)
     last, mix = deconv[-1], conv.weight[:, :, 0, 0]
     merged = torch.einsum('oc,icyx->ioyx', mix, last.weight)
@@ -69,7 +69,7 @@ def left_times(
     matrix: torch.Tensor, # (p, a)
     x: torch.Tensor, # (n, a, c)
 ) -> torch.Tensor: # (n, p, c)
-    "Multiply each of n matrices from the left by the same one."
+    "Multiply each of n matrices from the left by the same matrix."
     return torch.bmm(matrix.expand(len(x), -1, -1), x)
 
 # %% ../../nbs/gan/22_fast_layers.ipynb #59582da3
@@ -114,14 +114,14 @@ def winograd_matrices(
 def both_sides(
     matrix: torch.Tensor, # (p, a)
     x: torch.Tensor, # (a, a, ...)
-) -> torch.Tensor: # (p, p, the rest in one)
-    "Multiply square matrices, spread over the first two dimensions, by a matrix from the left and its transpose from the right."
+) -> torch.Tensor: # (p, p, all other dimensions in one)
+    "Multiply square matrices, held in the first two dimensions, by `matrix` from the left and by its transpose from the right."
     p, a = matrix.shape
     return left_times(matrix, (matrix @ x.reshape(a, -1)).view(p, a, -1))
 
 # %% ../../nbs/gan/22_fast_layers.ipynb #b88a90c2
 def _joined(blocks):
-    "Add up blocks (n, p, 6, ...) that overlap by 2 along one axis: (n, p, 4, ...)."
+    "Add up blocks (n, p, 6, ...) that overlap by 2 along one axis, and return (n, p, 4, ...)."
     middle = blocks[:, :, 1:5].contiguous()
     middle[:, :-1, 3] += blocks[:, 1:, 0]
     middle[:, 1:, 0] += blocks[:, :-1, 5]
@@ -145,7 +145,7 @@ def conv_as_winograd(
     x: torch.Tensor, # (n, c, h, w) feature maps on the CPU; h and w multiples of 4
     conv: nn.Conv2d, # a 3x3 convolution with padding 1
 ) -> torch.Tensor: # (n, out, h, w)
-    "Compute a 3x3 convolution by Winograd's form: 36 multiplications where 16 outputs need 144 as written."
+    "Compute a 3x3 convolution in Winograd's form, with 36 multiplications for 16 outputs instead of 144."
     (n, c, h, w), out, (B, G, A) = x.shape, conv.out_channels, winograd_matrices(x.dtype)
     blocks = both_sides(B, _Blocks.apply(x.permute(0, 2, 3, 1)))
     weights = both_sides(G, conv.weight.permute(2, 3, 1, 0))
@@ -164,7 +164,7 @@ def conv_as_fold(
 
 # %% ../../nbs/gan/22_fast_layers.ipynb #069b3af9
 def pick_form(
-    step: str, # 'nearest', 'bilinear', 'deconv' (each then 3x3), 'conv' (3x3 alone), 'pool' (3x3, then pooling), '1x1' (after upsampling)
+    step: str, # 'nearest', 'bilinear', 'deconv' (each before 3x3), 'conv' (3x3 alone), 'pool' (3x3, then pooling), '1x1' (after upsampling)
     x: torch.Tensor, # (n, c, s, s) the step's input
     out: int, # channels of the step's output
 ) -> str: # 'plain', 'kernel', 'matrices', 'winograd' or 'fold'
@@ -202,7 +202,7 @@ def upsample_conv(
     x: torch.Tensor, # (n, c, s, s) feature maps
     conv: nn.Conv2d, # a 3x3 convolution with padding 1
     up: str, # 'nearest', 'bilinear', 'deconv', or the name of an upsampling of your own
-    module: nn.Module = None, # the layer that does it, for 'deconv' (2x2, stride 2) and upsamplings of your own
+    module: nn.Module = None, # the layer that upsamples, for 'deconv' (2x2, stride 2) and upsamplings of your own
 ) -> torch.Tensor: # (n, out, 2s, 2s)
     "Double the size, then convolve 3x3, in the fastest exact form."
     form = 'plain' if up not in ('nearest', 'bilinear', 'deconv') else pick_form(up, x, conv.out_channels)
@@ -216,7 +216,7 @@ def upsample_conv1x1(
     conv: nn.Conv2d, # a 1x1 convolution
     up: str, # 'nearest', 'bilinear', 'deconv', or the name of an upsampling of your own
     doublings: int = 1, # how many times the size is doubled
-    module: nn.Module = None, # the layers that do it, for 'deconv' (a sequence of transposed convolutions) and upsamplings of your own
+    module: nn.Module = None, # the layers that upsample, for 'deconv' (a sequence of transposed convolutions) and upsamplings of your own
 ) -> torch.Tensor: # (n, out, s * 2**doublings, s * 2**doublings)
     "Upsample, then convolve 1x1, in the fastest exact form."
     form = 'plain' if up not in ('nearest', 'bilinear', 'deconv') else pick_form('1x1', x, conv.out_channels)

@@ -17,7 +17,7 @@ def upsample(
     x: torch.Tensor, # (n, c, s, s) feature maps
     up: str, # 'nearest', 'bilinear', 'deconv', or the name of an upsampling of your own
     doublings: int = 1, # how many times the size is doubled
-    module: nn.Module = None, # the layer that does it, for 'deconv' and upsamplings of your own
+    module: nn.Module = None, # the layer that upsamples, for 'deconv' and upsamplings of your own
 ) -> torch.Tensor: # (n, c, s * 2**doublings, s * 2**doublings)
     "Upsample feature maps (section 3.1, decision U); ValueError for an unknown name without a module."
     if up == 'nearest': return F.interpolate(x, scale_factor=2**doublings, mode='nearest')
@@ -29,13 +29,13 @@ def upsample(
 _fast = True
 
 def fast_forms_wanted() -> bool:
-    "Say whether layers may be computed in a faster equal form."
+    "Return whether layers may be computed in a faster, equivalent form."
     return _fast
 
 # %% ../../nbs/gan/21_layers.ipynb #64b2a9ea
 @contextmanager
 def plain_forms():
-    "Compute every layer as the textbook writes it, inside the `with`."
+    "Compute every layer in its textbook form inside the `with` block."
     global _fast
     before, _fast = _fast, False
     try: yield
@@ -52,7 +52,7 @@ def as_maps(
 
 # %% ../../nbs/gan/21_layers.ipynb #20e35c97
 def _plane_mean(x):
-    "Average each channel of each image, without leaving channels last."
+    "Average each channel of each image, keeping the channels-last layout."
     return F.avg_pool2d(x, x.shape[-2:])
 
 # %% ../../nbs/gan/21_layers.ipynb #ff935b7c
@@ -75,7 +75,7 @@ class _InstanceNorm(torch.autograd.Function):
 def normalize(
     x: torch.Tensor, # (n, c, s, s) feature maps
     norm: str, # 'none', 'batch', 'instance', or the name of a norm of your own
-    module: nn.Module = None, # the layer that does it, for 'batch' (a batch norm) and norms of your own
+    module: nn.Module = None, # the layer that normalises, for 'batch' (a batch norm) and norms of your own
 ) -> torch.Tensor: # like x; x itself for 'none'
     "Normalise feature maps (section 3.1, decision N); ValueError for an unknown name without a module."
     if norm == 'none': return x

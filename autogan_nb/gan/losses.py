@@ -38,7 +38,7 @@ def nonsaturating_d(
 def nonsaturating_g(
     fake, # (n,) logits of generated images
 ) -> torch.Tensor: # scalar >= 0, to be minimised by G
-    "Return the cross-entropy of fake images with the label 'real'."
+    "Return the cross-entropy between the fake images and the label 'real'."
     return F.softplus(-fake).mean()
 
 # %% ../../nbs/gan/20_losses.ipynb #da41c25f

@@ -21,12 +21,12 @@ from .objective import JointDiscriminator, make_objective, transformed
 
 # %% ../../nbs/gan/25_training.ipynb #d8edf813
 def d_step(
-    D: JointDiscriminator, # of this step
+    D: JointDiscriminator, # wrapped for this step
     optimizer: torch.optim.Optimizer, # the discriminator's
     real: Batch, # of n real images
     fake: Batch, # of m generated images
     objective, # an `Objective`
-    step: int = 0, # counted from 0, for terms that are not added every time
+    step: int = 0, # counted from 0, for terms that are not added at every step
 ) -> torch.Tensor: # the loss before the step, detached
     "Update the discriminator once"
     value = objective.d_loss(D, real, fake._replace(images=fake.images.detach()), step)
@@ -40,7 +40,7 @@ def d_step(
 def frozen(
     net: nn.Module, # the network whose weights need no gradients inside the `with`
 ):
-    "Compute no gradients for a network's weights; gradients still flow through it"
+    "Switch off the gradients of a network's weights for a while; gradients still flow through the network"
     weights = list(net.parameters())
     for weight in weights: weight.requires_grad_(False)
     try: yield net
@@ -49,13 +49,13 @@ def frozen(
 
 # %% ../../nbs/gan/25_training.ipynb #a41bd1a2
 def g_step(
-    D: JointDiscriminator, # of this step; its weights stay as they are
+    D: JointDiscriminator, # wrapped for this step; its weights don't change
     optimizer: torch.optim.Optimizer, # the generator's
     real: Batch, # of real images if the objective needs them, else None
-    fake: Batch, # images just generated, with their graph
+    fake: Batch, # images just generated, still attached to their graph
     objective, # an `Objective`
-    step: int = 0, # counted from 0, for terms that are not added every time
-) -> tuple: # the loss before the step and the length of its gradient, detached
+    step: int = 0, # counted from 0, for terms that are not added at every step
+) -> tuple: # the loss before the step and the norm of its gradient, detached
     "Update the generator once, through the discriminator"
     with frozen(D.net):
         value = objective.g_loss(D, real, fake, step)
@@ -69,7 +69,7 @@ def g_step(
 def half_life(
     decay: float, # the average's decay, between 0 and 1
 ) -> float: # steps
-    "Compute after how many steps an old weight counts half in an exponential moving average"
+    "Return the number of steps in which an old weight's contribution to an exponential moving average halves"
     return math.log(.5) / math.log(decay)
 
 # %% ../../nbs/gan/25_training.ipynb #c18d71a0
@@ -84,7 +84,7 @@ class Average(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, net: nn.Module):
-        "Move towards the weights of `net`; copy counters"
+        "Move the averages towards the weights and buffers of `net`; copy integer counters"
         pairs = [pair for kind in ('parameters', 'buffers') for pair in zip(getattr(self.module, kind)(), getattr(net, kind)())]
         moving = [pair for pair in pairs if pair[0].is_floating_point()]
         torch._foreach_lerp_(*map(list, zip(*moving)), weight=1 - self.decay)
@@ -93,16 +93,16 @@ class Average(AveragedModel):
 
 # %% ../../nbs/gan/25_training.ipynb #6a900ded
 def linear_decay(
-    optimizer: torch.optim.Optimizer, # its learning rate is changed by `.step()`
-    steps: int, # after so many steps the rate is zero
+    optimizer: torch.optim.Optimizer, # its learning rate changes at each `.step()` of the schedule
+    steps: int, # number of steps after which the rate is zero
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    "Let a learning rate fall linearly to exactly zero"
+    "Return a schedule that lets a learning rate fall linearly to exactly zero"
     return torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1., end_factor=0., total_iters=steps)
 
 # %% ../../nbs/gan/25_training.ipynb #a6aae423
 @dataclass(frozen=True)
 class GANConfig:
-    "Widths, batches and optimization of one GAN; the defaults are the paper's final training"
+    "Widths, batch sizes and optimisation of one GAN; the defaults are those of the paper's final training"
     g_width: int = 256 # channels of the generator (128 in the search)
     d_width: int = 128 # channels of the discriminator (64 in the search)
     latent_dim: int = 128 # length of z
@@ -112,12 +112,12 @@ class GANConfig:
     n_critic: int = 5 # discriminator steps for each generator step
     g_lr: float = 2e-4 # learning rate of the generator (Adam)
     d_lr: float = 2e-4 # learning rate of the discriminator (Adam)
-    beta1: float = 0. # of Adam; no momentum: the opponent has moved on since the last gradient
-    beta2: float = .9 # of Adam; a short memory for the same reason (Adam's own default is .999)
+    beta1: float = 0. # Adam's beta1: no momentum, because the opponent has moved on since the last gradient
+    beta2: float = .9 # Adam's beta2: a short memory, for the same reason (Adam's own default is .999)
     loss: str = 'hinge' # the objective: hinge, nonsaturating, wasserstein, least_squares, or another row of `LOSSES` or `OBJECTIVES`
-    terms: tuple = () # names of terms added to the objective, each perhaps with a weight, such as r1=0.5
-    transforms: tuple = () # names of what is done to all images before the discriminator sees them
-    n_classes: int = 0 # labels that both networks are given; 0: none
+    terms: tuple = () # names of terms added to the objective, each with an optional weight, such as r1=0.5
+    transforms: tuple = () # names of transforms applied to all images before the discriminator sees them
+    n_classes: int = 0 # number of class labels, which both networks then take; 0: no labels
     ema_decay: float = .999 # moving average of the generator, half-life of 693 generator steps
 
     def __post_init__(self):
@@ -130,13 +130,13 @@ class GANConfig:
 # %% ../../nbs/gan/25_training.ipynb #547d83de
 @dataclass(frozen=True)
 class TrainConfig:
-    "The training from scratch and its evaluation; the defaults are the paper's"
+    "Length and evaluation of the training from scratch; the defaults are the paper's"
     steps: int = 50_000 # generator steps
     decay_lr: bool = False # let both learning rates fall linearly to zero (optional in the published code)
-    finalists: int = 5 # of the search's K, how many are trained from scratch
-    eval_every: int = 3_125 # generator steps between evaluations, of which the best counts (the published script: 3,128); 0: the end counts
+    finalists: int = 5 # how many of the search's K architectures are trained from scratch
+    eval_every: int = 3_125 # generator steps between evaluations; the best one counts (the published script: 3,128); 0: only at the end
     eval_images: int = 50_000 # images in every evaluation
-    splits: int = 10 # of the Inception score
+    splits: int = 10 # splits of the images for the Inception score
 
     def __post_init__(self):
         if self.eval_every < 0: raise ValueError(f'eval_every is {self.eval_every}, expected 0 or a number of steps')
@@ -147,8 +147,8 @@ class TrainConfig:
 
 # %% ../../nbs/gan/25_training.ipynb #5563bc5f
 class Recipe(NamedTuple):
-    "How to train from scratch, whatever the architecture"
-    gan: GANConfig     # widths, batches, rates, loss
+    "Settings for training from scratch, whatever the architecture"
+    gan: GANConfig     # widths, batch sizes, learning rates, loss
     train: TrainConfig # length and evaluation
 
 _small = GANConfig(g_width=24, d_width=24, d_batch=32, g_batch=32, n_critic=1, g_lr=1e-3, d_lr=1e-3,
@@ -165,7 +165,7 @@ class GANTrainer:
     def __init__(self,
         generator: nn.Module, # z (n, latent_dim), and y (n,) if there are labels, to images
         discriminator: nn.Module, # images, and y if there are labels, to logits (n,)
-        config: GANConfig = GANConfig(), # batch sizes, rates, objective
+        config: GANConfig = GANConfig(), # batch sizes, learning rates, objective
         rng: torch.Generator = None, # source of the latents, on the networks' device; None: a new one with seed 0
     ):
         self.config, self.objective = config, make_objective(config.loss, config.terms, config.transforms)
@@ -185,7 +185,7 @@ class GANTrainer:
 def latents(self: GANTrainer,
     n: int, # how many
 ) -> torch.Tensor: # (n, latent_dim) standard normal
-    "Draw latents from the trainer's own random numbers"
+    "Draw latents with the trainer's own random number generator"
     return torch.randn(n, self.config.latent_dim, generator=self.rng, device=self.device)
 
 @patch
@@ -193,7 +193,7 @@ def draw(self: GANTrainer,
     generate, # latents, and labels if there are any, to images
     n: int, # how many
 ) -> Batch: # of generated images
-    "Generate images from new latents and, with labels, from labels drawn at random"
+    "Generate images from new latents and, if the networks take labels, from random labels"
     z, y = self.latents(n), None
     if self.config.n_classes: y = torch.randint(self.config.n_classes, (n,), generator=self.rng, device=self.device)
     with self.autocast(): return Batch(generate(z) if y is None else generate(z, y), y)
@@ -203,7 +203,7 @@ def real(self: GANTrainer,
     stream, # iterator over `Batch`es of real images in [-1, 1]
     n: int = None, # how many; None: the next batch as it is
 ) -> Batch: # of real images
-    "Take real images from a stream, with labels only if the networks use them"
+    "Take real images from a stream, with labels only if the networks take them"
     images, labels = next(stream)
     while n and len(images) < n:
         more = next(stream)
@@ -212,15 +212,15 @@ def real(self: GANTrainer,
 
 # %% ../../nbs/gan/25_training.ipynb #554b746e
 class Cycle(NamedTuple):
-    "What a cycle reports, as detached scalar tensors"
-    d_loss: torch.Tensor # the last one of the discriminator
-    g_loss: torch.Tensor # the generator's
-    g_gradient: torch.Tensor # length of the generator's gradient; not finite if any part of it isn't
+    "The results of one cycle, as detached scalar tensors"
+    d_loss: torch.Tensor # loss of the last discriminator step
+    g_loss: torch.Tensor # loss of the generator step
+    g_gradient: torch.Tensor # norm of the generator's gradient; not finite if any entry isn't
 
 @patch
 def cycle(self: GANTrainer,
     stream, # iterator over `Batch`es of d_batch real images in [-1, 1]
-    generate=None, # latents, and labels if there are any, to images; the generator itself when None
+    generate=None, # latents, and labels if there are any, to images; None: the generator itself
 ) -> Cycle:
     "Train the discriminator `n_critic` times and the generator once"
     generate, cfg, transforms = generate or self.G, self.config, self.objective.transforms
@@ -238,23 +238,23 @@ def cycle(self: GANTrainer,
 
 @patch
 def joint(self: GANTrainer) -> JointDiscriminator:
-    "Return the discriminator as the terms of one step see it"
+    "Wrap the discriminator for the terms of one step"
     return JointDiscriminator(self.discriminate, self.D)
 
 # %% ../../nbs/gan/25_training.ipynb #aa5249be
 @patch
 def for_final_training(self: GANTrainer,
-    steps: int, # generator steps that will be made
+    steps: int, # generator steps of the whole training
     decay_lr: bool = True, # let both learning rates fall to zero?
 ) -> GANTrainer: # itself
-    "Average the generator and, if wanted, let the learning rates fall to zero over `steps`"
+    "Start averaging the generator and, if `decay_lr` is set, let both learning rates fall to zero over `steps`"
     self.average = Average(self.G, self.config.ema_decay)
     if decay_lr: self.schedules = [linear_decay(o, steps) for o in (self.g_optimizer, self.d_optimizer)]
     return self
 
 # %% ../../nbs/gan/25_training.ipynb #ffcdd35b
 def _parts(trainer):
-    "The stateful parts of a trainer by name"
+    "Return the stateful parts of a trainer by name"
     parts = dict(G=trainer.G, D=trainer.D, g_optimizer=trainer.g_optimizer, d_optimizer=trainer.d_optimizer)
     if trainer.average: parts['average'] = trainer.average
     return parts | {f'schedule{i}': s for i, s in enumerate(trainer.schedules)}
@@ -262,7 +262,7 @@ def _parts(trainer):
 # %% ../../nbs/gan/25_training.ipynb #d93058c6
 @patch
 def state_dict(self: GANTrainer) -> dict: # tensors and plain values only
-    "Return all that is needed to continue exactly"
+    "Return everything that is needed to continue exactly"
     return {name: part.state_dict() for name, part in _parts(self).items()} | dict(steps=self.steps, rng=self.rng.get_state())
 
 @patch

@@ -18,14 +18,14 @@ from ..show import DisplayText, html_table
 @dataclass(frozen=True)
 class Figure:
     "The name of a figure and how it is printed."
-    name: str              # in tables, after the name of the network if there is a `published` name
-    digits: int = 2        # after the decimal point
+    name: str              # in tables; follows the network's name if there is a `published` name
+    digits: int = 2        # decimals to print
     better: str = 'lower'  # 'lower' or 'higher'; None: neither
-    published: str = None  # name for the published Inception network; None: `name` for any network
-    spread: str = None     # name of its standard deviation
+    published: str = None  # name with the published Inception network; None: `name` with any network
+    spread: str = None     # key of its standard deviation
 
     def title(self, extractor) -> str:
-        "Return the figure's name if the network called `extractor` computed it."
+        "Return the figure's name when it was computed with the network called `extractor`."
         if self.published is None: return self.name
         if extractor == 'inception': return self.published
         return f"{'digit' if extractor == 'digits' else extractor} {self.name}"
@@ -38,13 +38,13 @@ class Figure:
 class Plan(NamedTuple):
     "What is known about a pass before the first image."
     n: int = None          # number of images
-    splits: int = 10       # of the score
+    splits: int = 10       # for the score
     order: object = None   # (n,) permutation for the splits; None: the images are in random order
 
 # %% ../../nbs/metrics/36_protocol.ipynb #bb0feaee
 class Gather(NamedTuple):
     "What a pass over the images accumulates."
-    start: Callable          # `Plan` to a state that has a method `update`
+    start: Callable          # maps a `Plan` to a new state with an `update` method
     reads: str = 'features'  # what `update` takes: the 'features' or the 'logits' of a batch
 
 
@@ -57,10 +57,10 @@ FEATURES = Gather(lambda plan: FeatureFile())
 class Metric:
     "A row of `METRICS`."
     gather: Gather           # what a pass accumulates
-    compare: Callable        # (state of the images, state of the reference, settings) to a dict of figures and settings
-    figures: dict            # name in that dict to `Figure`
-    least: Callable = lambda settings: (1, 'any metric')  # settings to the smallest number of images, and what needs it
-    protocol: Callable = lambda scores: None  # `Scores` to a few words for its protocol line
+    compare: Callable        # maps (state of the images, state of the reference, settings) to a dict of figures and settings
+    figures: dict            # maps names in that dict to `Figure`s
+    least: Callable = lambda settings: (1, 'any metric')  # maps the settings to the smallest number of images and what needs it
+    protocol: Callable = lambda scores: None  # maps `Scores` to a few words for its protocol
     reference: bool = True   # False: a property of the images alone
 
 # %% ../../nbs/metrics/36_protocol.ipynb #ecd8c32b
@@ -104,18 +104,18 @@ class Scores:
     deviation: float          # population standard deviation over the splits
     fid: float                # Fréchet distance to the reference, lower is better
     images: int               # number of images measured
-    splits: int               # of the score
+    splits: int               # for the score
     extractor: str            # name of the network
     reference: str            # what the images were compared with, in words
-    kid: float = None         # mean over the subsets, lower is better, 0 for the same source
+    kid: float = None         # mean over the subsets, lower is better, about 0 for the same distribution
     kid_deviation: float = None  # population standard deviation over the subsets
-    precision: float = None   # share of the images among the reference, 0 to 1
-    recall: float = None      # share of the reference among the images, 0 to 1
+    precision: float = None   # share of the images inside the balls of the reference, 0 to 1
+    recall: float = None      # share of the reference inside the balls of the images, 0 to 1
     kid_subsets: int = None
     kid_subset_size: int = None
     neighbours: int = None    # for the balls of precision and recall
-    seed: int = None          # of the latents; None: the images were given
-    ema: bool = None          # moving average of the training's weights? None: unknown, or no generator
+    seed: int = None          # for the latents, or for the halves of real images; None: the images were given
+    ema: bool = None          # True: weights are a moving average; False: of the last step; None: unknown, or no generator
     dims: int = None          # length of a feature vector
     reference_name: str = None    # data set; 'cifar10-test' is the test split
     reference_images: int = None  # None: a statistics file without a count
@@ -124,7 +124,7 @@ class Scores:
 
     @property
     def names(self) -> tuple:
-        "Return what score, FID and KID may be called: the names of the literature belong to the published Inception network."
+        "Return the names of score, FID and KID; those of the literature are reserved for the published Inception network."
         return tuple(METRICS[name].figures[name].title(self.extractor) for name in ('score', 'fid', 'kid'))
 
     def record(self) -> dict:
@@ -136,16 +136,16 @@ def _too_few(s):
     "Return whether there are too few images for this FID, and the sentence that says so."
     least = min(s.images, s.reference_images or s.images)
     return s.fid is not None and least <= (s.dims or 0), (
-        f"{least:,} images are too few for an FID of {s.dims or 0:,} features: use more images than features, better 10 times more")
+        f"{least:,} images are too few for an FID of {s.dims or 0:,} features: use more images than features, preferably 10 times as many")
 
 # %% ../../nbs/metrics/36_protocol.ipynb #265647a4
 def _caveats(s):
-    "Yield pairs: does it apply, and the sentence."
+    "Yield pairs of whether a caveat applies and its sentence."
     yield s.extractor != 'inception', f"the network is {s.extractor!r}, published figures use Inception with its published weights"
     yield _too_few(s)
     if s.extractor != 'inception': return
     yield s.images < 50_000, f'{s.images:,} images were measured, published figures use 50,000'
-    yield s.score is not None and s.splits != 10, f'the score is of {s.splits} splits, published ones of 10'
+    yield s.score is not None and s.splits != 10, f'the score uses {s.splits} splits, published scores use 10'
     yield (s.reference_name, s.reference_images, s.reference_size) not in _PUBLISHED, (
         f'the reference is {s.reference}, published figures use all training images: 50,000 cifar10 at 32x32, or 105,000 stl10 at 48x48')
     yield s.ema is False, 'the weights are those of the last step, published figures use their moving average'
@@ -175,7 +175,7 @@ def protocol(self: Scores) -> str: # a line
 # %% ../../nbs/metrics/36_protocol.ipynb #c865c82c
 @patch(as_prop=True)
 def caveats(self: Scores) -> tuple: # of sentences
-    "Return why the figures must not be compared with published ones; empty if they may be."
+    "Return why the figures must not be compared with published ones; empty if they may."
     return tuple(sentence for applies, sentence in _caveats(self) if applies)
 
 
@@ -188,14 +188,14 @@ def __repr__(self: Scores): return f'Scores({self})'
 
 # %% ../../nbs/metrics/36_protocol.ipynb #3ea632f2
 def _notes(scores) -> list: # of sentences
-    "Return the lines below a table of records: each protocol once, and each caveat."
+    "Return the lines below a table of records: each protocol and each caveat once."
     caveats = dict.fromkeys(caveat for s in scores for caveat in s.caveats)
     protocols = [*dict.fromkeys(f'({s.protocol})' for s in scores)]
     return protocols + ['Not comparable with published figures:'] * bool(caveats) + [f'- {caveat}' for caveat in caveats]
 
 # %% ../../nbs/metrics/36_protocol.ipynb #4d1613f2
 def _text_table(rows: dict, columns, selected) -> list: # of lines
-    "Return a header and a line for each row, given as title to text; a missing figure is a dash."
+    "Return a header and a line for each row; a row maps titles to texts, and a missing figure is shown as a dash."
     widths = {c: max(len(text) for text in (c, *(row.get(c, '-') for row in rows.values()))) + 3 for c in columns}
     first = max([14, *(len(name) + 2 for name in rows)])
     return [' ' * first + ''.join(f'{c:>{w}}' for c, w in widths.items())] + [
@@ -206,8 +206,8 @@ def _text_table(rows: dict, columns, selected) -> list: # of lines
 def score_table(
     scores: dict,          # name to `Scores`
     selected: str = None,  # a name to mark
-) -> DisplayText: # lines of text, and a table on a notebook's page
-    "Put records side by side, each protocol once below, and why they can't be compared with published figures."
+) -> DisplayText: # lines of text in a terminal, a table in a notebook
+    "Put records side by side, with their protocols and caveats below."
     figures, notes = {name: _figures(s) for name, s in scores.items()}, _notes(scores.values())
     columns = {title: figure for row in figures.values() for title, (_, figure) in row.items()}
     rows = {name: {title: text for title, (text, _) in row.items()} for name, row in figures.items()}

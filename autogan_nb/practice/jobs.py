@@ -18,7 +18,7 @@ from .recovery import StopSignals
 
 # %% ../../nbs/practice/103_jobs.ipynb #fda00a98
 def prepare(
-    preset: Preset, # names the data and the extractor
+    preset: Preset, # settings of the job, including its data and extractor
     device: str = 'auto', # 'auto', 'cpu', 'cuda'
     quiet: bool = False, # no progress bars
 ) -> Evaluator: # with the data in `.data`
@@ -33,8 +33,8 @@ def prepare(
 def new_run(
     out, # the folder to make
     preset: Preset, # all settings
-    seed: int = 0, # of everything random
-    **more, # further facts for config.json: the `arch` to train, the `command`
+    seed: int = 0, # seed of all random numbers
+    **more, # further entries of config.json: the `arch` to train, the `command`
 ) -> RunFolder:
     "Make a run folder; raise FileExistsError if it holds a run already."
     return RunFolder.create(out, dict(preset=asdict(preset), seed=seed) | more)
@@ -43,7 +43,7 @@ def new_run(
 class Job:
     "A run folder with its settings, data, evaluator and saved state."
     def __init__(self,
-        run: RunFolder, # made by `new_run`, or opened again
+        run: RunFolder, # made by `new_run` or opened with `RunFolder.open`
         evaluator: Evaluator, # from `prepare`
         quiet: bool = False, # no progress bars
     ):
@@ -52,18 +52,18 @@ class Job:
         self.state, self.signals, self.saved = run.claim().load_checkpoint() or {}, StopSignals(), time.monotonic()
 
     def save(self, **changes):
-        "Add to the state and write a checkpoint."
+        "Update the state with `changes` and write a checkpoint."
         self.state = self.state | changes
         self.run.save_checkpoint(self.state)
         self.saved = time.monotonic()
 
     @property
     def stale(self):
-        "Tell whether the last checkpoint is more than five minutes old."
+        "Return whether the last checkpoint is more than five minutes old."
         return time.monotonic() - self.saved > 300
 
     def path(self, *parts):
-        "Return the path of a file in the run folder, and make the folder that it is in."
+        "Return the path of a file in the run folder; create its parent folder if needed."
         path = self.run.path.joinpath(*parts)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 # %% ../../nbs/practice/109_paper.ipynb #ee3511f5
 @dataclass(frozen=True)
 class Published:
-    "A published result and our command for it. Protocol: Inception network, 50,000 images, 10 splits, FID against the training images."
+    "A published result and our command to repeat it. Protocol: Inception, 50,000 images, 10 splits, FID against the training images."
     name: str # of the network that was trained
     data: str # data set, as `--data` names it
     score: float # Inception score, higher is better

@@ -23,7 +23,7 @@ _NUMBERS += [np.dtype, *(type(np.dtype(code)) for code in ('f4', 'f8', 'i4', 'i8
 def read_checkpoint(
     path, # of a file that `torch.save` wrote
 ) -> dict: # on the CPU
-    "Read a checkpoint without running its code. FileNotFoundError if there is none, ValueError for more than tensors, numbers and text."
+    "Read a checkpoint without running its code. FileNotFoundError if there is none, ValueError if it is more than tensors, numbers, text."
     if not Path(path).is_file(): raise FileNotFoundError(f'there is no checkpoint at {str(path)!r}')
     try:
         check_archive(path)
@@ -32,7 +32,7 @@ def read_checkpoint(
         if asked := re.search(r'GLOBAL (\S{1,80})', str(e)):
             said = f'besides tensors, numbers and text it asks for {asked[1]}, which could run a program'
             raise ValueError(f'{str(path)!r} is refused: {said}') from None
-        raise ValueError(f'{str(path)!r} is not a complete checkpoint of torch.save') from None
+        raise ValueError(f'{str(path)!r} is not a complete checkpoint written by torch.save') from None
     if not isinstance(box, dict): raise ValueError(f'{str(path)!r} holds a {type(box).__name__}, expected a dictionary of weights')
     return dict(box)
 
@@ -65,12 +65,12 @@ def _shared_parts(n_cells):
 
 # %% ../../nbs/practice/108_published.ipynb #e1af23cf
 def _fill(net, names, weights, needs):
-    "Copy `weights` into `net`; `names` maps our names to theirs. ValueError if one does not fit the network, described by `needs`."
+    "Copy `weights` into `net`; `names` maps our names to theirs. ValueError if one does not fit the network, which `needs` describes."
     for ours, own in net.state_dict().items():
         theirs = names[ours]
         if theirs not in weights: raise ValueError(f'the checkpoint has no {theirs}, which {needs} needs')
         shape = tuple(weights[theirs].shape)
-        if shape != own.shape: raise ValueError(f'{theirs} has shape {shape} in the checkpoint, {needs} needs {tuple(own.shape)}')
+        if shape != own.shape: raise ValueError(f'{theirs} has shape {shape} in the checkpoint, but {needs} needs {tuple(own.shape)}')
     net.load_state_dict({ours: weights[names[ours]] for ours in net.state_dict()})
     return net.eval()
 
@@ -82,7 +82,7 @@ def _renamed(net, parts):
 
 # %% ../../nbs/practice/108_published.ipynb #e582c196
 def _check_width(weights, names, width):
-    "Raise ValueError unless the first of `names` is a convolution of this width: no network may be much larger than its file."
+    "Raise ValueError unless one of `names` is a convolution of this width, so that no network is much larger than its file."
     name = next((name for name in names if name in weights), names[0])
     if name not in weights or weights[name].shape != (width, width, 3, 3):
         raise ValueError(f'the checkpoint has no {name} of shape {(width, width, 3, 3)}, which a network of its width needs')
@@ -110,21 +110,21 @@ def recognise(
     weights: dict, # of a published fixed generator
     gen_model: str = None, # the name of the model's code in the checkpoint, if any
 ) -> Architecture: # A, B or C
-    "Return the one of A, B and C whose names these weights have. ValueError if there is none."
+    "Return A, B or C, whichever has weights of exactly these names. ValueError if none has."
     for name, arch in NAMED.items():
         if gen_model in (None, f'autogan_cifar10_{name.lower()}') and _fixed_names(arch) == weights.keys(): return arch
     raise ValueError('the checkpoint does not show its architecture (upsampling and instance norm have no weights): pass it as arch')
 
 # %% ../../nbs/practice/108_published.ipynb #9d877f5b
 def _listed(names):
-    "Return the first of some names, for a message."
+    "Return the first few names, for an error message."
     return ', '.join(str(name) if len(str(name)) < 60 else reprlib.repr(name) for name in list(names)[:5]) or 'nothing'
 
 def _check_fixed(arch, weights):
-    "Raise ValueError if an architecture does not fit these fixed weights, as far as they show."
+    "Raise ValueError if the weights of a fixed model show that the architecture does not fit."
     for i, cell in enumerate(arch):
         if cell.conv == 'pre' and cell.up != 'deconv': continue
-        raise ValueError(f'a published fixed model has pre-activation cells without deconvolution, cell {i} of the architecture is {cell}')
+        raise ValueError(f'fixed models have only pre-activation cells without deconvolution, but cell {i} of the architecture is {cell}')
     extra = sorted(weights.keys() - _fixed_names(arch))
     if extra: raise ValueError(f'the checkpoint has {_listed(extra[:1])}, which the architecture {arch} lacks')
 
@@ -133,12 +133,12 @@ def _find_weights(box, keys, part):
     "Return the weights under the first of `keys`, or the file itself if it has `part`, and the key. ValueError if there are none."
     key = next((key for key in keys if key in box), None)
     weights = box if key is None and part in box else box.get(key)
-    if weights is None: raise ValueError(f"expected {' or '.join(keys)} in the checkpoint, it has {_listed(box)}")
+    if weights is None: raise ValueError(f"expected {' or '.join(keys)} in the checkpoint, but it has {_listed(box)}")
     where = f'under {key}' if key else 'only'
     if not isinstance(weights, dict) or not all(isinstance(w, torch.Tensor) for w in weights.values()):
         raise ValueError(f'expected a dictionary of tensors {where}')
     if not all(isinstance(name, str) and is_stored(w) and not w.is_complex() for name, w in weights.items()):
-        raise ValueError(f'expected a dictionary of named real tensors {where}, each with all of its numbers')
+        raise ValueError(f'expected a dictionary of named real tensors {where}, each stored in full')
     return weights, key or 'the file itself'
 
 # %% ../../nbs/practice/108_published.ipynb #da5ab3b5
@@ -146,17 +146,17 @@ def _shared_generator(weights, arch):
     "Return a network for the weights of a published shared model, the mapping of its parts, and a description."
     n_cells = sum(f'cell{i}.c_sc.weight' in weights for i in (1, 2, 3))
     if arch is None: return SharedGenerator(n_cells, **_sizes(weights)), _shared_parts(n_cells), 'a shared generator'
-    if len(arch) > n_cells: raise ValueError(f'an architecture of {len(arch)} cells, the shared model in the checkpoint has {n_cells}')
+    if len(arch) > n_cells: raise ValueError(f'an architecture of {len(arch)} cells, but the shared model in the checkpoint has {n_cells}')
     return DerivedGenerator(arch, **_sizes(weights)), _shared_parts(n_cells), f'the architecture {arch}'
 
 def _fixed_generator(weights, arch, gen_model):
-    "Return the same for a published fixed model."
+    "Return network, mapping and description for the weights of a published fixed model."
     arch = recognise(weights, gen_model) if arch is None else arch
     _check_fixed(arch, weights)
     return DerivedGenerator(arch, **_sizes(weights)), _fixed_parts(arch), f'the architecture {arch}'
 
 def _generator_for(weights, arch, gen_model):
-    "Return the same for either family. ValueError for weights of neither."
+    "Return network, mapping and description for either family. ValueError for other weights."
     if {'l1.weight', 'to_rgb.2.weight'} <= weights.keys():
         if 'cell1.pre_conv1.conv.weight' in weights: return _shared_generator(weights, arch)
         if 'cell1.c1.weight' in weights: return _fixed_generator(weights, arch, gen_model)
@@ -164,14 +164,14 @@ def _generator_for(weights, arch, gen_model):
 
 # %% ../../nbs/practice/108_published.ipynb #efba5046
 def _number(value, name, kind):
-    "Convert a value of a checkpoint. ValueError if it is not a number."
+    "Convert a value in a checkpoint to a number. ValueError if that fails."
     try: return kind(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         raise ValueError(f'expected a number under {name}, got {reprlib.repr(value)}') from None
 
 def load_published(
     path, # of a checkpoint of the published code
-    arch=None, # its architecture, in any form `Architecture.parse` reads; None: recognise A, B or C, or load a shared model whole
+    arch=None, # its architecture, in any form `Architecture.parse` reads; None: recognise A, B or C, or load the whole shared model
     ema: bool = True, # load the averaged weights if the file has them (a search has none); False: the raw ones
     device: str = 'cpu', # where to put the generator
 ): # a `DerivedGenerator`, or a `SharedGenerator` for a shared model without `arch`; in eval mode, with `.notes`

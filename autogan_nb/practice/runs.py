@@ -39,7 +39,7 @@ def read_json(self: JSONFolder,
 
 # %% ../../nbs/practice/100_runs.ipynb #6ccd9669
 def _record(line, where):
-    "Return a line of the log as a dictionary; ValueError if it is anything else."
+    "Parse a line of the log; ValueError if it is not a JSON object."
     try: record = from_json(line)
     except ValueError: record = None
     if not isinstance(record, dict): raise ValueError(f'{where} is damaged: expected a JSON object')
@@ -47,25 +47,25 @@ def _record(line, where):
 
 # %% ../../nbs/practice/100_runs.ipynb #621c1d87
 class Log:
-    "A file of JSON records, one per line, that grows at its end."
+    "A log file of JSON records, one per line."
     def __init__(self, path): self.path, self.file = Path(path), None
 
     def append(self,
         record: dict, # numbers, text, lists, dicts, tensors
     ):
-        "Write `record` at once, after removing a line that was never finished."
+        "Append `record` immediately, after removing an unfinished last line."
         if self.file is None:
             if self.path.exists(): os.truncate(self.path, self.path.read_bytes().rfind(b'\n') + 1)
             self.file = open(self.path, 'ab', buffering=0)
         line = to_json(record).encode() + b'\n'
-        while line: line = line[self.file.write(line):]                     # a disk that is nearly full takes only a part
+        while line: line = line[self.file.write(line):]                     # a nearly full disk may accept only part of a line
 
 # %% ../../nbs/practice/100_runs.ipynb #dca88aa9
 @patch
 def records(self: Log,
     kind = None, # only records with this `kind`; None: all
 ) -> list: # of dicts, oldest first
-    "Read the log, without a last line that was never finished; ValueError if a line is damaged."
+    "Return the records of the log, without an unfinished last line; ValueError if a line is damaged."
     lines = self.path.read_bytes().split(b'\n')[:-1] if self.path.exists() else []
     found = [_record(line, f'line {i} of {self.path}') for i, line in enumerate(lines, 1)]
     return [r for r in found if kind is None or r.get('kind') == kind]
@@ -92,7 +92,7 @@ def length(self: Log) -> int: # bytes
 def cut(self: Log,
     length: int, # bytes to keep
 ):
-    "Remove what was appended after the log had this length."
+    "Truncate the log to this length; do nothing if it is shorter."
     if self.length() > length: os.truncate(self.path, length)
 
 # %% ../../nbs/practice/100_runs.ipynb #bb20f88e
@@ -133,13 +133,13 @@ def lengths(self: Curves) -> dict: # file name to bytes
 def cut(self: Curves,
     lengths: dict, # file name to bytes to keep
 ):
-    "Go back to these lengths, and remove files that did not exist then."
+    "Truncate the files to these lengths, and delete files that are not listed."
     for name, size in self.lengths().items():
         if rest := min(size, lengths.get(name, 0)): os.truncate(self.path/name, rest)
         else: (self.path/name).unlink()
 
 # %% ../../nbs/practice/100_runs.ipynb #ea3d34e0
-_token = os.urandom(8).hex()            # identifies this process: containers that share a folder may reuse process numbers
+_token = os.urandom(8).hex()            # a process ID is not enough: containers that share a folder may use the same ones
 
 class FolderLock(JSONFolder):
     "A lock on a folder, held until `release` or the end of the process."
@@ -148,13 +148,13 @@ class FolderLock(JSONFolder):
         self.held = None
 
     def acquire(self):
-        "Take the lock; BlockingIOError if another live process has it."
+        "Take the lock; BlockingIOError if another process holds it."
         lock, owner = FileLock(self.path/'lock'), self.path/'process.json'
         try: self.held or lock.acquire(timeout=.2)
         except Timeout:
             known = self.read_json(owner.name) if owner.exists() else {}
-            if (known.get('process'), known.get('token')) == (os.getpid(), _token): return       # another object of this process has it
-            process = known.get('process', 'that has just begun')
+            if (known.get('process'), known.get('token')) == (os.getpid(), _token): return       # another object in this process holds it
+            process = known.get('process', '(ID not known yet)')
             raise BlockingIOError(f'{self.path} is in use by process {process}: wait until it ends, or choose another folder') from None
         self.held = self.held or lock
         self.write_json(owner.name, dict(process=os.getpid(), machine=platform.node(), token=_token))
@@ -162,7 +162,7 @@ class FolderLock(JSONFolder):
 # %% ../../nbs/practice/100_runs.ipynb #039bcd33
 @patch
 def release(self: FolderLock):
-    "Give the lock back."
+    "Release the lock, if it is held."
     if self.held: self.held.release()
     self.held = None
 
@@ -193,7 +193,7 @@ class RunFolder(JSONFolder, AbstractContextManager):
     def open(cls,
         path, # the folder of a run
     ):
-        "Return the run in `path`, not claimed. FileNotFoundError if there is none, ValueError if its settings cannot be read."
+        "Return the run in `path` without claiming it. FileNotFoundError if there is none, ValueError if its settings cannot be read."
         path = Path(path)
         if not (path/'config.json').exists(): raise FileNotFoundError(f'{path} holds no run: there is no config.json in it')
         try: found = from_json((path/'config.json').read_text())
@@ -202,8 +202,8 @@ class RunFolder(JSONFolder, AbstractContextManager):
             raise ValueError(f"{path/'config.json'} does not hold the settings of a run: expected JSON with config and versions")
         return cls(path, found['config'], found['versions'])
 
-    def claim(self): # returns itself
-        "Reserve the run for this process until `close` or the process ends; BlockingIOError if another process has it."
+    def claim(self): # the run itself
+        "Reserve the run for this process until `close` or the end of the process; BlockingIOError if another process has claimed it."
         self._lock.acquire()
         return self
 
@@ -212,7 +212,7 @@ class RunFolder(JSONFolder, AbstractContextManager):
 # %% ../../nbs/practice/100_runs.ipynb #a13899b4
 @patch
 def close(self: RunFolder):
-    "Close log and curves and give up the claim; the next write opens the files again."
+    "Close the log and the curves and release the lock; the next write reopens the files."
     self._log.close()
     self._curves.close()
     self._lock.release()
@@ -220,12 +220,12 @@ def close(self: RunFolder):
 # %% ../../nbs/practice/100_runs.ipynb #3af815da
 @patch
 def log(self: RunFolder, **record):
-    "Append `record` to log.jsonl at once; tensors become numbers."
+    "Append `record` to log.jsonl immediately; tensors become numbers."
     self._log.append(record)
 
 @patch
 def records(self: RunFolder, kind=None) -> list: # of dicts, oldest first
-    "Return the log, all of it or only the records with this `kind`."
+    "Return the records of the log, all or only those with this `kind`."
     return self._log.records(kind)
 
 # %% ../../nbs/practice/100_runs.ipynb #cde01b7d
@@ -248,13 +248,13 @@ def _repr_html_(self: RunFolder):
 
 # %% ../../nbs/practice/100_runs.ipynb #c31281ce
 def _packed(box):
-    "Return `box` as bytes that `torch.load(weights_only=True)` can read; TypeError if it could not."
+    "Return `box` as bytes that `torch.load(weights_only=True)` can read; TypeError if it cannot."
     file = io.BytesIO()
     torch.save(box, file)
     file.seek(0)
     try: torch.load(file, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as e:
-        raise TypeError(f'a checkpoint holds tensors, numbers, text, lists and dicts only, because it is read back safely: {e}') from None
+        raise TypeError(f'a checkpoint holds tensors, numbers, text, lists and dicts only, so that loading it is safe: {e}') from None
     return file.getvalue()
 
 # %% ../../nbs/practice/100_runs.ipynb #1ec62036
@@ -262,7 +262,7 @@ def _packed(box):
 def save_checkpoint(self: RunFolder,
     state: dict, # tensors, numbers, text, and lists and dicts of them
 ):
-    "Replace checkpoint.pt and keep the previous one as checkpoint.prev.pt; TypeError if `state` could not be read back."
+    "Replace checkpoint.pt and keep the previous one as checkpoint.prev.pt; TypeError if `state` cannot be read back."
     self._log.sync()
     self._curves.sync()
     data = _packed(dict(state=state, log_length=self._log.length(), curves=self._curves.lengths()))
@@ -273,7 +273,7 @@ def save_checkpoint(self: RunFolder,
 
 # %% ../../nbs/practice/100_runs.ipynb #96a51210
 def _unpacked(file):
-    "Return what `_packed` packed; raise almost any exception if a single bit is wrong."
+    "Read a file written by `_packed`; raise an exception, of almost any type, if a single bit is wrong."
     if broken := zipfile.ZipFile(file).testzip(): raise ValueError(f'wrong checksum of {broken}')
     box = torch.load(file, map_location='cpu', weights_only=True)
     lengths = [box['log_length'], *box['curves'].values()]
@@ -283,7 +283,7 @@ def _unpacked(file):
 
 # %% ../../nbs/practice/100_runs.ipynb #1768a64c
 def _newest(path):
-    "Return the newest readable checkpoint and the unreadable files before it; RuntimeError if there are only unreadable ones."
+    "Return the newest readable checkpoint and the unreadable newer files; RuntimeError if all files are unreadable."
     files = [f for f in (path/'checkpoint.pt', path/'checkpoint.prev.pt') if f.exists()]
     for i, file in enumerate(files):
         try: return _unpacked(file), files[:i]
@@ -296,7 +296,7 @@ def _newest(path):
 def load_checkpoint(self: RunFolder,
     resume: bool = True, # True: continue from here, and cut the log back to this moment; False: only look
 ) -> dict: # the saved state, on the CPU; None if nothing was saved
-    "Return the newest readable state, with a warning if it is not in the newest file; RuntimeError if no file can be read."
+    "Return the newest readable state and warn if it is not in the newest file; RuntimeError if no file can be read."
     box, unreadable = _newest(self.path)
     if resume:
         self._log.close()
@@ -311,5 +311,5 @@ def load_checkpoint(self: RunFolder,
 def file_name(
     contender: str, # such as 'searched 1'
 ) -> str:
-    "Return the name that a contender's files have."
+    "Return the base name of a contender's files."
     return contender.replace(' ', '-')

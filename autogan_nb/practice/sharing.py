@@ -17,9 +17,9 @@ from ..data.datasets import check_archive, error_summary
 
 # %% ../../nbs/practice/107_sharing.ipynb #2557e4bb
 def export_graph(
-    generator: nn.Module, # a `DerivedGenerator`; left as it is
+    generator: nn.Module, # a `DerivedGenerator`; it is not changed
 ) -> torch.export.ExportedProgram: # latents (n, latent_dim) to images, n of any size
-    "Export a generator's graph in eval mode on the CPU, without the names of this machine's files."
+    "Export a generator's graph in eval mode on the CPU, without this machine's file names."
     frozen = copy.deepcopy(generator).cpu().eval().requires_grad_(False)
     n = torch.export.Dim('n', min=1)
     program = torch.export.export(frozen, (torch.zeros(2, generator.latent_dim),), dynamic_shapes=({0: n},))
@@ -40,7 +40,7 @@ def _onnx_bytes(generator):
     try: import_module('onnx'), import_module('onnxscript')
     except ImportError: raise ImportError("writing .onnx needs onnx and onnxscript: pip install 'autogan-nb[onnx]'") from None
     program = torch.onnx.export(export_graph(generator), dynamo=True, input_names=['z'], output_names=['images'], verbose=False)
-    for node in program.model.graph: node.metadata_props.clear()          # again the file names of this machine
+    for node in program.model.graph: node.metadata_props.clear()          # this machine's file names once more
     program.model.metadata_props['autogan_nb'] = _facts(generator)
     return program.model_proto.SerializeToString()
 
@@ -89,7 +89,7 @@ def _texts(tree, key=None):
 
 # %% ../../nbs/practice/107_sharing.ipynb #b4e10554
 def _checked(name, data):
-    "Return a part of a .pt2 file. ValueError if it holds anything that our exports don't."
+    "Check a part of a .pt2 file and return it. ValueError if it holds anything that our exports don't."
     if name.endswith('.pt'): torch.load(io.BytesIO(data), weights_only=True)
     if not name.endswith('.json'): return data
     tree = json.loads(data)
@@ -99,7 +99,7 @@ def _checked(name, data):
 
 # %% ../../nbs/practice/107_sharing.ipynb #fb94066c
 def _copied(path):
-    "Copy a .pt2 file into memory, each part checked."
+    "Copy a .pt2 file into memory, checking each part."
     check_archive(path)
     fresh = io.BytesIO()
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(fresh, 'w') as new:
@@ -134,7 +134,7 @@ def _quiet(name):
 
 # %% ../../nbs/practice/107_sharing.ipynb #3ada14d3
 def load_exported(
-    path, # of a file written by `export_generator`
+    path, # a file written by `export_generator`
 ) -> tuple: # (a function from latents to images, both on the CPU; a dictionary of settings and notes)
     "Load an exported generator. FileNotFoundError if there is none, ValueError for another suffix or if the file is something else."
     run = {'.pt2': _run_pt2, '.onnx': _run_onnx}[_format(path)]
@@ -148,9 +148,9 @@ def load_exported(
 # %% ../../nbs/practice/107_sharing.ipynb #1f4af297
 @torch.no_grad()
 def check_export(
-    path, # of a file written by `export_generator`
+    path, # a file written by `export_generator`
     generator: nn.Module, # the generator that it was made from
-    tolerance: float = 1e-4, # largest allowed difference of a pixel; pixels range over 2
+    tolerance: float = 1e-4, # largest allowed difference of a pixel; pixels range from -1 to 1
 ) -> float: # the largest difference found
     "Compare an exported file with its generator for 1, 3 and 8 latents. ValueError if their images differ."
     draw, _ = load_exported(path)
@@ -158,4 +158,4 @@ def check_export(
     z = torch.randn(8, generator.latent_dim, generator=torch.Generator().manual_seed(0))
     worst = max((draw(z[:n]) - same(z[:n])).abs().max().item() for n in (1, 3, 8))
     if worst <= tolerance: return worst
-    raise ValueError(f'{str(path)!r} draws other images than its generator: a pixel differs by {worst:.2g}, more than {tolerance:g}')
+    raise ValueError(f'{str(path)!r} draws different images from its generator: a pixel differs by {worst:.2g}, more than {tolerance:g}')

@@ -26,7 +26,7 @@ def choice_counts(
 
 # %% ../../nbs/search/44_controller.ipynb #623b0ee3
 class Controller(nn.Module):
-    "Make the decisions of a schema one by one with an LSTM; each choice is fed back before the next decision"
+    "An LSTM that makes the decisions of a schema one by one; each choice is fed back before the next decision"
     def __init__(self,
         schema, # decisions in order: objects with `.n`, or plain ints
         hidden: int = 100, # H, size of the LSTM's hidden state
@@ -77,7 +77,7 @@ class Samples:
 # %% ../../nbs/search/44_controller.ipynb #a8f9de7d
 @patch
 def _first(self: Controller, n, start):
-    "Return the first input and state of n sequences; ValueError if `start` has another shape"
+    "Return the first input and state of n sequences; ValueError if `start` has the wrong shape"
     zeros = self.embed.weight.new_zeros(n, self.hidden)
     if start is None: return zeros, (zeros, zeros)
     for s in start:
@@ -105,7 +105,7 @@ def sample(self: Controller,
     start: tuple = None, # (h, c), each (n, H); None: zeros
     rng: torch.Generator = None, # on the controller's device; None: the global one
 ) -> Samples: # tokens, log_probs, entropies (n, T) and the final state
-    "Sample n token sequences; ValueError if n is not positive or `start` has another shape"
+    "Sample n token sequences; ValueError if n is not positive or `start` has the wrong shape"
     if n < 1: raise ValueError(f"n is {n}: expected at least 1 sequence")
     return self._unroll(n, start, lambda t, log_probs: torch.multinomial(log_probs.exp(), 1, generator=rng).squeeze(1))
 

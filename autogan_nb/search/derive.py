@@ -23,24 +23,24 @@ def derived_networks(
     gan: GANConfig, # widths, latents, bottom width
     channels: int, # of the images
 ) -> tuple: # (generator, discriminator)
-    "Build the networks of a training from scratch"
-    if gan.n_classes: raise ValueError(f'n_classes is {gan.n_classes}, but these networks take no labels: build others')
+    "Build the networks to train an architecture from scratch"
+    if gan.n_classes: raise ValueError(f'n_classes is {gan.n_classes}, but these networks take no labels: pass another `build` function')
     G = DerivedGenerator(arch, gan.g_width, gan.latent_dim, gan.bottom, channels)
     return G, Discriminator(len(arch), gan.d_width, channels, gan.bottom)
 
 class FinalTraining(Loop):
     "Train one architecture from scratch; `generator` is the moving average of its weights"
     def __init__(self,
-        arch, # `Architecture`; with the bottom width it must reach the data's size
+        arch, # `Architecture`; with the bottom width, it must produce the data's size
         data, # `ImageData`
         gan: GANConfig = GANConfig(), # widths, batches, rates
         config: TrainConfig = TrainConfig(), # how long
         seed: int = 0, # of weights, latents and data order
         engine: Engine = Engine(), # how the steps are computed
-        build=derived_networks, # (arch, gan, channels) to generator and discriminator
+        build=derived_networks, # function from (arch, gan, channels) to generator and discriminator
     ):
         if len(arch) != check_size(data.size, gan.bottom):
-            raise ValueError(f'{len(arch)} cells make images of {arch.size(gan.bottom)} pixels, the data have {data.size}')
+            raise ValueError(f'{len(arch)} cells make images of {arch.size(gan.bottom)} pixels, but the data have {data.size}')
         G, D = seeded(lambda: build(arch, gan, data.channels), seed)
         self.arch, self.config, self.seed, self.callbacks = arch, config, seed, []
         rng = torch.Generator(data.device).manual_seed(seed)
@@ -52,7 +52,7 @@ class FinalTraining(Loop):
 
     @property
     def done(self):
-        "Tell whether all steps have been made"
+        "Tell whether all steps have been done"
         return self.trainer.steps >= self.config.steps
 
     @property
@@ -65,7 +65,7 @@ SNAPSHOT_EVERY = 50 # steps between snapshots; on a GPU also between checks of t
 
 @patch
 def step(self: FinalTraining) -> torch.Tensor: # (discriminator's last loss, generator's loss)
-    "Do one cycle"
+    "Run one cycle"
     if self.trainer.steps % SNAPSHOT_EVERY == 0: self.tell('begin')
     self.repeat(lambda: _cycle(self))
     if self.trainer.steps % SNAPSHOT_EVERY == 0: self.tell('end', dict(step=self.trainer.steps))
@@ -73,7 +73,7 @@ def step(self: FinalTraining) -> torch.Tensor: # (discriminator's last loss, gen
 
 # %% ../../nbs/search/49_derive.ipynb #f3136ec4
 def _cycle(training):
-    "Run one cycle, and check the losses when it is time"
+    "Run one cycle, and check the losses if a check is due"
     report = torch.stack(training.trainer.cycle(training.stream))
     training.losses = report[:2]
     training.unseen.append(report)
@@ -94,7 +94,7 @@ def _check_losses(training):
 def advance(self: FinalTraining,
     until: int, # the step to reach
 ):
-    "Do cycles up to step `until`; how long that took is in `.seconds`"
+    "Train up to step `until` and store the time it took in `.seconds`"
     start = time.perf_counter()
     while self.trainer.steps < until:
         self.tick()
@@ -104,7 +104,7 @@ def advance(self: FinalTraining,
 # %% ../../nbs/search/49_derive.ipynb #2cd44799
 @patch
 def state(self: FinalTraining) -> dict: # plain values and tensors
-    "Return all that the next steps depend on"
+    "Return everything that later steps depend on"
     return dict(trainer=self.trainer.state_dict(), stream=self.stream.state_dict(), best=self.best, losses=self.losses,
                 unseen=list(self.unseen), logged=self.logged, batches=self.batches)
 
@@ -121,13 +121,13 @@ def load(self: FinalTraining,
     self.stream.load_state_dict(state['stream'])
 
 @patch(as_prop=True)
-def batches(self: FinalTraining) -> tuple: # of the discriminator, of the generator
-    "Return the number of images in a step"
+def batches(self: FinalTraining) -> tuple: # the discriminator's, the generator's
+    "Return the batch sizes of a step"
     return self.trainer.config.d_batch, self.trainer.config.g_batch
 
 @patch
 def use_batches(self: FinalTraining, d_batch: int, g_batch: int):
-    "Go on with batches of other sizes"
+    "Continue with other batch sizes"
     self.trainer.config = dataclasses.replace(self.trainer.config, d_batch=d_batch, g_batch=g_batch)
     self.stream.batch_size = d_batch
 
@@ -140,9 +140,9 @@ def due(self: FinalTraining) -> bool:
 
 @patch
 def consider(self: FinalTraining,
-    fid: float, # of the average as it is now
-) -> bool: # is it the best so far?
-    "Store a copy of the average if no earlier one had a lower `fid`; a non-finite one counts as infinite"
+    fid: float, # of the current average
+) -> bool: # whether it is the best so far
+    "Store a copy of the average if its `fid` is the lowest so far; a non-finite `fid` counts as infinite"
     fid = fid if math.isfinite(fid) else math.inf
     if self.best and self.best['fid'] <= fid: return False
     weights = {name: value.detach().cpu().clone() for name, value in self.generator.state_dict().items()}
@@ -151,7 +151,7 @@ def consider(self: FinalTraining,
 
 @patch(as_prop=True)
 def best_generator(self: FinalTraining) -> DerivedGenerator:
-    "Return a copy of the best average so far; of the present average if none was considered"
+    "Return a copy of the best average so far, or of the current average if none was considered"
     found = copy.deepcopy(self.generator)
     if self.best: found.load_state_dict(self.best['weights'])
     return found
@@ -171,7 +171,7 @@ def contenders(
 
 # %% ../../nbs/search/49_derive.ipynb #2570888b
 def best_searched(
-    scores: dict, # name to `Scores`, as trained
+    scores: dict, # name to `Scores` after training from scratch
 ) -> str: # the winner's name
     "Return the name of the finalist with the best score after training from scratch (section 3.4)"
     searched = [name for name in scores if name.startswith('searched')]

@@ -27,7 +27,7 @@ _CARD = """---
 
 # A GAN generator from AutoGAN's search space
 
-It turns {{ latent_dim }} random numbers into a {{ 'grayscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
+It turns {{ latent_dim }} random numbers into a {{ 'greyscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
 The search space is AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
 
     {{ arch }}
@@ -46,7 +46,7 @@ To draw images:
 
 # %% ../../nbs/search/43_derived_gan.ipynb #4bc20f95
 class DerivedGenerator(HubModel, pipeline_tag='unconditional-image-generation', model_card_template=_CARD):
-    "The generator that an architecture means, with its own weights only: `G(z)`."
+    "The generator of one architecture, with its own weights only: `G(z)`."
     kind = 'generator'
     def __init__(self,
         arch, # an `Architecture`, or anything that `Architecture.parse` reads
@@ -69,19 +69,19 @@ class DerivedGenerator(HubModel, pipeline_tag='unconditional-image-generation', 
 
     @property
     def settings(self) -> dict: # plain values
-        "What the constructor needs to build this network again."
+        "The constructor's arguments, to build this network again."
         return dict(arch=str(self.arch), width=self.width, latent_dim=self.latent_dim, bottom=self.bottom, channels=self.channels)
 
     @property
     def size(self) -> int: # pixels
-        "The side of its images."
+        "The side of the generated images."
         return self.bottom * 2**len(self.arch)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #2f250187
 class Cost(NamedTuple):
-    "How large a generator is."
+    "The size of a generator."
     params: int # weights and biases
-    macs: int # multiplications with an addition, for one image
+    macs: int # multiply-adds for one image
 
 @torch.no_grad()
 def generator_cost(
@@ -91,7 +91,7 @@ def generator_cost(
     bottom: int = 4, # side of the first maps
     channels: int = 3, # of the images
 ) -> Cost:
-    "Count an architecture's parameters and multiply-adds without computing anything."
+    "Count an architecture's parameters and multiply-adds without computing an image."
     with torch.device('meta'), plain_forms(), FlopCounterMode(display=False) as counter:
         generator = DerivedGenerator(arch, width, latent_dim, bottom, channels).eval()
         generator(torch.empty(1, latent_dim))
@@ -100,12 +100,12 @@ def generator_cost(
 # %% ../../nbs/search/43_derived_gan.ipynb #1c0cf4a8
 def derive_from(
     shared: nn.Module, # a `SharedGenerator`
-    arch, # an `Architecture` of at most its number of cells, or anything that `Architecture.parse` reads
+    arch, # an `Architecture` with no more cells than `shared`, or anything that `Architecture.parse` reads
 ) -> DerivedGenerator: # on the same device
-    "Return a derived generator with a copy of the shared generator's weights. ValueError if the architecture has more cells."
+    "Return a derived generator with a copy of the shared generator's weights; ValueError if the architecture has more cells."
     arch = Architecture.parse(arch)
     if len(arch) > len(shared.cells):
-        raise ValueError(f'an architecture of {len(arch)} cells, the shared generator has weights for 1 to {len(shared.cells)}')
+        raise ValueError(f'the architecture has {len(arch)} cells, but the shared generator has weights for 1 to {len(shared.cells)}')
     derived = DerivedGenerator(arch, shared.width, shared.latent_dim, shared.bottom, shared.channels)
     weights = shared.state_dict()
     derived.load_state_dict({name: weights[name] for name, _ in derived.named_parameters()}, strict=False)
@@ -117,7 +117,7 @@ def settle_statistics(
     rng: torch.Generator, # source of the latents, on the CPU
     batches: int = 20, # of 100 latents each
 ) -> DerivedGenerator: # the same generator, in eval mode
-    "Measure the running statistics of batch norm anew."
+    "Measure the running statistics of batch norm again."
     device = next(generator.parameters()).device
     update_bn((torch.randn(100, generator.latent_dim, generator=rng).to(device) for _ in range(batches)), generator)
     return generator.eval()
@@ -125,9 +125,9 @@ def settle_statistics(
 # %% ../../nbs/search/43_derived_gan.ipynb #d6735d7c
 @torch.no_grad()
 def generate_images(
-    generate, # latents to images: a generator, or a function that fixes the architecture; an `AutoBatch` remembers which batch fitted
+    generate, # latents to images: a generator, or a function with a fixed architecture; an `AutoBatch` remembers the batch size that fits
     z: torch.Tensor, # (n, latent_dim), on the generator's device
-    batch_size: int = 250, # images at a time, as long as they fit in memory; an `AutoBatch` has its own
+    batch_size: int = 250, # images at a time, fewer if they don't fit in memory; not used if `generate` is an `AutoBatch`
 ) -> torch.Tensor: # (n, c, s, s)
     "Generate images from many latents, batch by batch, without gradients."
     return (generate if isinstance(generate, AutoBatch) else AutoBatch(generate, most=batch_size))(z)
@@ -145,7 +145,7 @@ def load_generator(
     path, # of a file written by `save_generator`
     device: str = 'cpu', # where to put it
 ) -> DerivedGenerator: # in eval mode, with the file's notes in `.notes`
-    "Read a generator; FileNotFoundError or ValueError if the file is missing or something else."
+    "Read a generator; FileNotFoundError if there is no file, ValueError if it is not a saved generator."
     return DerivedGenerator.load(path, device)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #cda8bb7e

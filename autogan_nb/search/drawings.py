@@ -37,7 +37,7 @@ def _rails(arch, j):
 
 @patch
 def draw(self: Architecture, bottom: int = 4) -> str:  # bottom: side of the maps after the linear layer
-    "Return the generator as monospaced text, one line per cell: ● hands out a skip, ⊕ takes it"
+    "Return the generator as monospaced text, one line per cell: ● is a skip output, ⊕ adds it"
     rows = [('z', 'linear', '', '', '', bottom)]
     for i, cell in enumerate(self):
         first, second = (', '.join(_names(_block(cell, first))) for first in (True, False))
@@ -48,7 +48,7 @@ def draw(self: Architecture, bottom: int = 4) -> str:  # bottom: side of the map
     return '\n'.join(' '.join(map(str.ljust, row, widths)).rstrip() for row in table)
 
 # %% ../../nbs/search/41_drawings.ipynb #7f0d533b
-_COLORS = {  # of every kind of line, text and box: on a light page, on a dark one
+_COLORS = {  # for each kind of line, text and box: on a light page, on a dark page
     'ink': ('#123', '#eef'), 'grey': ('#567', '#abc'), 'wire': ('#456', '#abc'), 'edge': ('#bcd', '#456'),
     'card': ('#fff', '#151b23'), 'cell': ('#eff3f9', '#212c39'), 'rgb': ('#fdeaf3', '#423'),
     'norm': ('#cef', '#147'), 'conv': ('#cfd', '#153'), 'up': ('#fdb', '#641'), 'act': ('#e2e4e8', '#434c58'),
@@ -57,12 +57,12 @@ _DARK = ','.join(f'{page} .ag' for page in ('.quarto-dark', '.vscode-dark', '[da
 _CSS = ('.ag{max-width:100%;height:auto}.ag path,.ag rect{fill:none;stroke:currentColor;stroke-linejoin:round;stroke-linecap:round}'
         '.ag .f,.ag text{fill:currentColor}.ag .l{text-anchor:start}.ag .r{text-anchor:end}.ag .b{font-weight:bold}.ag .t{font-size:9.5px}'
         f'.ag .o{{stroke-dasharray:1 4}}.ag:root{{color-scheme:light dark}}{_DARK}{{color-scheme:dark}}')   # as the page, or as the system
-# programs without light-dark() keep the colour before it
+# viewers without light-dark() use the colour before it
 _CSS += ''.join(f'.ag .{name}{{color:{light};color:light-dark({light},{dark})}}' for name, (light, dark) in _COLORS.items())
 
 # %% ../../nbs/search/41_drawings.ipynb #8d82eb80
 class _Layer(IntEnum):
-    "What lies on what: a later layer covers the earlier ones"
+    "The layers of a drawing; a later layer covers the earlier ones"
     BACKGROUND, LEFT_SKIPS, WIRES, RIMS, FILLS, SIGNS = range(6)
 
 def _tag(name, inner='', **attrs):
@@ -78,7 +78,7 @@ class _Sheet:
         self.words[look] = self.words.get(look, '') + _tag('text', s, x=x, y=y)
     def box(self, layer, look, x, y, w, h, r=3):   # the line around it rounds the corners
         self.path(layer, f'f {look}', f'M{x + r} {y + r}h{w - 2*r}v{h - 2*r}h{2*r - w}z', 2 * r)
-    def pill(self, look, x, y, d='h0', width=16):   # a thick line with a thinner one on it
+    def pill(self, look, x, y, d='h0', width=16):   # a thick line with a thinner one on top
         self.path(_Layer.RIMS, look, f'M{x} {y}{d}', width)
         self.path(_Layer.FILLS, 'card', f'M{x} {y}{d}', width - 3)
     def svg(self, w, h, title):
@@ -108,10 +108,10 @@ class _At:
     "Positions and sizes on a sheet"
     MAIN = 164             # x of the main line, from z to the image
     LEFT, RIGHT = 8, 320   # x of a cell's sides
-    TOP, GAP = 46, 12      # y of the first cell; between two cells
-    STRIP, LINE, LANE = 24, 18, 11   # heights of a strip of operations and of a skip's line at the ⊕; between two skips on the right
+    TOP, GAP = 46, 12      # y of the first cell; gap between two cells
+    STRIP, LINE, LANE = 24, 18, 11   # height of a strip of operations, and of a skip's line at the ⊕; distance of two skips on the right
     BLOCK, BRANCH = 29, 21 # below a cell's top: its first block, and where the shortcut branches off
-    CARD, STEP = 154, 68   # in a comparison: width of a cell's card, from one card to the next
+    CARD, STEP = 154, 68   # in a comparison: width of a cell's card; distance from one card to the next
 
 def _strip(sheet, x, y, operations):
     widths = [14 + round(6.2 * len(name)) - 3 * name.count('l') for name, _ in operations]
@@ -163,7 +163,7 @@ def _draw_cell(sheet, cell, y, size, channels):
 
 # %% ../../nbs/search/41_drawings.ipynb #d0f180e1
 def _draw_skip(sheet, cell, source, way, y):
-    "Draw the last part of a skip's way, into the cell at y"
+    "Draw the last part of a skip's line, into the cell at y"
     look, newer = f's{source % 5}', sum(cell.skips[source + 1:])
     y += _rows(cell).plus - 9 * (sum(cell.skips) - 1) + _At.LINE * newer
     _wire(sheet, look, *way[:-1], (way[-1][0], y), (_At.MAIN + 9, y))
@@ -188,7 +188,7 @@ def _draw_skips(sheet, arch, tops):
         way = [(_At.MAIN, leave), (lane, leave), (lane, 0)]
         for j in (j for source, j in links if source == i):
             _draw_skip(sheet, arch[j], i, way, tops[j])
-            way = [(lane, tops[j]), (lane, 0)]   # the next one branches off
+            way = [(lane, tops[j]), (lane, 0)]   # the next one branches off here
         sheet.path(_Layer.FILLS, f's{i % 5}', f'M{_At.MAIN} {leave}h0', 8)
         sheet.text(_At.RIGHT - 8, leave + 11, f's{i}', f'r b s{i % 5}')
 
@@ -218,7 +218,7 @@ def svg(
     self: Architecture,
     bottom: int = 4,  # side of the maps after the linear layer
     width: int | None = None,  # channels between the layers; None writes *width*
-    channels: int = 3,  # of the images: 3 colours, or 1 for gray
+    channels: int = 3,  # of the images: 3 for colour, 1 for grey
 ) -> str:  # under 12 KB for up to 6 cells
     "Return the generator as an SVG picture"
     sheet, tops, y = _Sheet(), [], _At.TOP
@@ -237,30 +237,30 @@ def svg(
 Architecture._repr_svg_ = Architecture.svg
 
 # %% ../../nbs/search/41_drawings.ipynb #0fd03abe
-_KINDS = {'conv': CONVS, 'norm': NORMS, 'up': UPS, 'activation': ACTIVATIONS}   # a question about a cell: its registry
+_KINDS = {'conv': CONVS, 'norm': NORMS, 'up': UPS, 'activation': ACTIVATIONS}   # a question about a cell -> its registry
 def _answers(arch, activations):
-    "{(cell, question): position of the answer in its registry}, the questions in the order of the drawing"
+    "Return {(cell, question): position of the answer in its registry}, in the order of the drawing"
     fields = ('conv', 'norm', 'up', 'shortcut', *['activation'] * activations)
     position = lambda cell, field: list(_KINDS.get(field, (False, True))).index(getattr(cell, field))
     return {(i, name): token for i, cell in enumerate(arch)
             for name, token in [*((f, position(cell, f)) for f in fields), *((f's{k}', int(yes)) for k, yes in enumerate(cell.skips))]}
 
 class DecisionRow(NamedTuple):
-    "One decision, as several architectures answered it"
+    "One decision and the answers of several architectures"
     cell: int  # position of the cell
-    question: str  # 'conv', 'norm', 'up', 'shortcut', 'activation', or 's0', 's1', ...: whose skip output is taken
-    tokens: tuple  # positions of the answers in their registry, one per architecture; None where it has no such cell
+    question: str  # 'conv', 'norm', 'up', 'shortcut', 'activation', or 's0', 's1', ... for the skip of cell 0, 1, ...
+    tokens: tuple  # positions of the answers in their registry, one per architecture; None if it has no such cell
     @property
-    def differs(self) -> bool: return len(set(self.tokens)) > 1  # do they disagree
+    def differs(self) -> bool: return len(set(self.tokens)) > 1  # whether the answers differ
     @property
-    def words(self) -> list[str]:  # for the table
+    def words(self) -> list[str]:  # the answers as words, for the table
         words = list(_KINDS.get(self.question, ('no', 'yes')))
         return ['–' if t is None else words[t] for t in self.tokens]
 
 # %% ../../nbs/search/41_drawings.ipynb #0e1f1ec6
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    "Architectures side by side, as `compare` makes it; shows itself in a notebook as a drawing and a table"
+    "Architectures side by side, as returned by `compare`; a notebook shows them as drawings and a table"
     archs: dict[str, Architecture]  # name -> architecture
     bottom: int = 4  # side of the maps after the linear layer
     @property
@@ -271,8 +271,8 @@ class Comparison:
         keys = sorted(max(each, key=len), key=lambda key: key[0])
         return [DecisionRow(*key, tuple(answers.get(key) for answers in each)) for key in keys]
 
-    def svg(self, columns: int = 4) -> str:  # columns: architectures in one line
-        "Return one SVG sheet with all of them"
+    def svg(self, columns: int = 4) -> str:  # columns: architectures per row
+        "Return one SVG drawing of all architectures"
         return _draw_columns(self, range(len(self.archs)), columns)
     def __str__(self):
         rows = [('', *self.archs)] + [(f"{'≠' if row.differs else ' '} cell {row.cell} {row.question}", *row.words) for row in self.rows]
@@ -280,8 +280,8 @@ class Comparison:
         return '\n'.join('  '.join(map(str.ljust, row, widths)).rstrip() for row in rows)
     __repr__ = __str__
 
-def compare(named: dict, bottom: int = 4) -> Comparison:  # named: name -> architecture in any spelling; bottom: side of the first maps
-    "Put architectures side by side; ValueError when there is none"
+def compare(named: dict, bottom: int = 4) -> Comparison:  # named: name -> architecture in any form; bottom: side of the first maps
+    "Put architectures side by side; ValueError if there are none"
     if not named: raise ValueError('compare needs at least one architecture, got none')
     return Comparison({str(name): Architecture.parse(arch) for name, arch in named.items()}, bottom)
 

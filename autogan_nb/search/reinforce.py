@@ -26,7 +26,7 @@ class Baseline:
     def update(self,
         rewards: torch.Tensor, # (n,) rewards of one batch
     ) -> float: # the new value
-        "Move towards the mean of the rewards; the first batch sets the value"
+        "Update the average with the mean of the rewards; the first batch sets the value"
         mean = float(rewards.mean())
         self.value = mean if self.value is None else self.decay*self.value + (1 - self.decay)*mean
         return self.value
@@ -36,7 +36,7 @@ class Baseline:
 
 # %% ../../nbs/search/45_reinforce.ipynb #cc7c7315
 def _check_shapes(log_probs, rewards, entropies):
-    "Check for (n, T) log-probabilities and entropies and (n,) rewards; ValueError for other shapes"
+    "Check that log-probabilities and entropies are (n, T) and rewards (n,); ValueError for other shapes"
     if log_probs.ndim == 2 and entropies.shape == log_probs.shape and rewards.shape == (len(log_probs),): return
     raise ValueError(f"log_probs {tuple(log_probs.shape)}, entropies {tuple(entropies.shape)}, rewards {tuple(rewards.shape)}: "
                      "expected (n, T), (n, T) and (n,)")
@@ -48,7 +48,7 @@ def reinforce_loss(
     baseline: float, # expected reward; must not depend on these rewards
     entropies: torch.Tensor, # (n, T) entropy of each step in nats, with gradient
     entropy_weight: float, # w, weight of the entropy bonus, >= 0
-) -> torch.Tensor: # scalar to minimize
+) -> torch.Tensor: # scalar to minimise
     "Compute the REINFORCE loss with a baseline and an entropy bonus; ValueError if the shapes do not fit"
     _check_shapes(log_probs, rewards, entropies)
     advantage = (rewards - baseline).detach()
@@ -63,7 +63,7 @@ def _as_rewards(rewards, like):
 
 # %% ../../nbs/search/45_reinforce.ipynb #e980bb3e
 class ReinforcePolicy:
-    "Train a controller by REINFORCE: `sample` token sequences, measure them, `update`"
+    "Train a controller with REINFORCE: `sample` token sequences, measure their rewards, then `update`"
     def __init__(self,
         controller, # with `sample` and `evaluate`, as `Controller`
         lr: float = 3.5e-4, # learning rate of Adam; the paper's value
@@ -119,7 +119,7 @@ class RandomPolicy:
     def __init__(self,
         schema, # decisions in order: objects with `.n`, or plain ints
         hidden: int = 100, # H, size of the zeros returned as the hidden state
-        rng: torch.Generator = None, # its device is that of the tokens; None: the global one, on the CPU
+        rng: torch.Generator = None, # the tokens are on its device; None: the global one, on the CPU
     ):
         self.counts, self.hidden, self.rng = choice_counts(schema), hidden, rng
         self.device = rng.device if rng is not None else torch.device('cpu')

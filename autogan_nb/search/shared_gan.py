@@ -73,9 +73,9 @@ class Cell(nn.Module):
 # %% ../../nbs/search/42_shared_gan.ipynb #804a35b0
 def call_part(
     part, # a bound method of a cell: `convolve` or `path`
-    x: torch.Tensor, # the maps that go in
-    *choice, # strings and numbers
-) -> torch.Tensor: # the maps that come out
+    x: torch.Tensor, # input maps
+    *choice, # the part's other arguments, strings and numbers
+) -> torch.Tensor: # output maps
     "Call one part of a cell."
     return part(x, *choice)
 
@@ -95,7 +95,7 @@ def forward(self: Cell,
     x: torch.Tensor, # (n, width, s, s) the previous cell's output
     earlier: list, # the h of every earlier cell, in order
     choice, # the `CellArch` to run
-    call = call_part, # (part, x, *choice) to maps: how the cell's parts are called
+    call = call_part, # calls a part of the cell: (part, x, *choice) to maps
 ) -> tuple: # (output, h), both (n, width, 2s, 2s)
     "Run one choice; return the cell's output and its skip output h."
     h = call(self.convolve, x, 'first', choice.conv, choice.norm, choice.activation, choice.up)
@@ -123,7 +123,7 @@ class ToImage(nn.Sequential):
     "The last layers: batch norm, ReLU, 3x3 convolution, tanh."
     def __init__(self,
         width: int, # channels that come in
-        channels: int, # 3 for colour, 1 for grayscale
+        channels: int, # 3 for colour, 1 for greyscale
         running: bool = False, # running statistics in batch norm, see `ConvBlock`
     ):
         norm, conv = nn.BatchNorm2d(width, track_running_stats=running), nn.Conv2d(width, channels, 3, padding=1)
@@ -142,11 +142,11 @@ class SharedGenerator(nn.Module):
         latent_dim: int = 128, # length of z
         bottom: int = 4, # side of the first maps
         channels: int = 3, # of the images
-        space = AUTOGAN, # an `AutoGANSpace`: which choices it has weights for
+        space = AUTOGAN, # an `AutoGANSpace`: the choices it has weights for
     ):
         super().__init__()
         self.width, self.latent_dim, self.bottom, self.channels, self.space = width, latent_dim, bottom, channels, space
-        self.call = call_part # how the cells' parts are called
+        self.call = call_part # the function that calls the cells' parts
         self.linear = nn.Linear(latent_dim, width * bottom**2)
         self.cells = nn.ModuleList(Cell(width, space.cells(i)) for i in range(n_cells))
         self.to_image = ToImage(width, channels)
@@ -154,12 +154,12 @@ class SharedGenerator(nn.Module):
 
     def forward(self,
         z: torch.Tensor, # (n, latent_dim)
-        arch, # an `Architecture` of 1 to n_cells cells in the space, or any spelling of one
+        arch, # an `Architecture` of 1 to n_cells cells in the space, in any form
     ) -> torch.Tensor: # (n, channels, s, s) in [-1, 1], s = bottom * 2**len(arch)
         "Generate images from latents with one architecture; ValueError if it has no cells or too many, or is not in the space."
         arch = self.space.parse(arch)
         if not 1 <= len(arch) <= len(self.cells):
-            raise ValueError(f'an architecture of {len(arch)} cells, this generator has weights for 1 to {len(self.cells)}')
+            raise ValueError(f'the architecture has {len(arch)} cells, but this generator has weights for 1 to {len(self.cells)}')
         return self.to_image(run_cells(as_maps(self.linear(z), self.bottom), self.cells, arch, self.call))
 
 # %% ../../nbs/search/42_shared_gan.ipynb #1455261c
@@ -169,9 +169,9 @@ class SharedConfig:
     epochs: float = 15. # passes over the data in each iteration's GAN training
     reward_images: int = 5000 # images behind one reward
     reset_window: int = 500 # losses that the dynamic reset looks at
-    reset_threshold: float = 1e-3 # collapsed if their statistic is below this
-    reset_statistic: str = 'std' # of the losses; the published code compares the variance
-    check_every: int = 50 # generator steps between looks at the losses, for each of which a GPU has to stop
+    reset_threshold: float = 1e-3 # the GAN has collapsed if the statistic of these losses is below this
+    reset_statistic: str = 'std' # std or variance of the losses; the published code uses the variance
+    check_every: int = 50 # generator steps between checks of the losses; a GPU has to stop for each
 
     def __post_init__(self):
         for name in ('reward_images', 'check_every'):
