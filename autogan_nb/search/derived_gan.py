@@ -33,7 +33,7 @@ The search space is AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The ar
     {{ arch }}
 {{ drawing }}
 
-To draw images:
+To generate images:
 
     # pip install autogan-nb
     import torch

@@ -322,7 +322,7 @@ def _draw_column(sheet, x, y, comparison, k):
 
 # %% ../../nbs/search/41_drawings.ipynb #d1641fcc
 _KEY = ('Grey: all agree.', 'Filled: they differ, one colour for each answer.',
-        'Arcs: skips; blue ones only some take, dotted ones are left.')
+        'Arcs: skips; blue: taken by only some, dotted: not taken here.')
 _TINTS = ('#e0702a40', '#3b82f640', '#22a35a40', '#a855f740', '#0e749040')   # half transparent: they suit light and dark
 def _draw_columns(comparison, ks, columns, key=_KEY):
     "Draw these architectures of a comparison on one sheet"

@@ -319,7 +319,7 @@ def from_json(cls: Architecture, text: str) -> Architecture:  # text: as `to_jso
 # %% ../../nbs/search/40_space.ipynb #a94a9bf7
 def _no_architecture(value):
     expected = f"{', '.join(NAMED)}, cells like {A[0]}, a vector like {A.to_vector()[:4]} or JSON"
-    return ValueError(f'{_short(value)} is no architecture: expected {expected}')
+    return ValueError(f'{_short(value)} is not an architecture: expected {expected}')
 
 def _from_values(values):
     try:
@@ -338,7 +338,7 @@ def parse(cls: Architecture, text) -> Architecture:  # text: a name, an architec
         try: text = json.dumps(text)
         except (TypeError, ValueError, RecursionError): raise _no_architecture(text) from None
     if not isinstance(text, str): return _from_values(text)
-    if len(text) > _LONGEST: raise ValueError(f'a text of {len(text):,} characters is no architecture: expected at most {_LONGEST:,}')
+    if len(text) > _LONGEST: raise ValueError(f'a text of {len(text):,} characters is not an architecture: expected at most {_LONGEST:,}')
     text = text.strip()
     name = text.upper().replace('_', '-').removeprefix('AUTOGAN-CIFAR10-')
     if name in NAMED: return NAMED[name]

@@ -167,7 +167,7 @@ class Experiment:
 
 # %% ../../nbs/strategies/50_ablation.ipynb #abfd00b6
 def blind_pair(
-    study: Study, # says how many cells
+    study: Study, # determines the number of cells
     seed: int, # of the draw
 ) -> list: # two different `Architecture`s
     "Draw two architectures blindly."
