@@ -264,7 +264,8 @@ def test_a_single_training_is_stopped_and_killed(whole, tmp_path):
     stop = Running(train.format(path).split(), tmp_path/'process', kill=('steps', 4, 0), sign=signal.SIGTERM,
                    snapshots=tmp_path/'snapshots')
     assert stop.wait() == 143
-    assert stop.err.splitlines()[-1] == f'autogan_train: stopped by SIGTERM, everything is saved: continue with autogan_train --resume {path}'
+    said = f'autogan_train: stopped by SIGTERM, everything is saved: continue with autogan_train --resume {path}'
+    assert stop.err.splitlines()[-1] == said
     killed = Running(train.format(path).split(), tmp_path/'process', kill=('evaluation', 2, .005), snapshots=tmp_path/'snapshots')
     assert killed.wait() == -signal.SIGKILL
     assert run(train.format(path).split(), tmp_path/'process', snapshots=tmp_path/'snapshots')[0] == 0

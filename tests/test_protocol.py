@@ -1,7 +1,8 @@
 """Run the published protocol end to end.
 
 The presets `paper-cifar10` and `paper-stl10` run with their widths, batch sizes, losses, file formats and the Inception network.
-Only the counts are reduced, by ordinary options, and for STL-10 the batch sizes too. Inception has random weights because nothing may be downloaded,
+Only the counts are reduced, by ordinary options, and for STL-10 the batch sizes too.
+Inception has random weights because nothing may be downloaded,
 and the data sets are written here in the format of the real files.
 The scores therefore mean nothing; one test checks that they are not called IS and FID."""
 import json

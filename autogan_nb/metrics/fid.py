@@ -171,7 +171,8 @@ def fid(
     real, fake = (s if isinstance(s, Moments) else Moments().update(s) for s in (real, fake))
     for s in (real, fake):
         if s.n is not None and s.n <= len(s.mean):
-            warnings.warn(f"FID of {s.n} images with {len(s.mean)} dims is unreliable: use more images than dims, preferably 10 times as many",
+            warnings.warn(f"FID of {s.n} images with {len(s.mean)} dims is unreliable: use more images than dims, "
+                              "preferably 10 times as many",
                           stacklevel=2)
     return real.distance(fake)
 
