@@ -172,8 +172,7 @@ def fid(
     for s in (real, fake):
         if s.n is not None and s.n <= len(s.mean):
             warnings.warn(f"FID of {s.n} images with {len(s.mean)} dims is unreliable: use more images than dims, "
-                              "preferably 10 times as many",
-                          stacklevel=2)
+                          "preferably 10 times as many", stacklevel=2)
     return real.distance(fake)
 
 # %% ../../nbs/metrics/34_fid.ipynb #c4e368e6
