@@ -18,7 +18,8 @@ from autogan_nb import cli
 from autogan_nb.cli import find_arch
 from autogan_nb.data.images import digits
 from autogan_nb.practice.presets import PRESETS, Preset, command_line, settings_from
-from autogan_nb.settings import TEXTS, help_text, read_options, settings_of, to_text
+from autogan_nb.settings import TEXTS, settings_of, to_text
+from autogan_nb.shell import help_text, read_options
 
 BIN = Path(sys.executable).parent
 TINY = ('--size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 3 --top_k 2 --reward_images 50 --steps 60 --finalists 1 '
