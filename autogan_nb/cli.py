@@ -156,7 +156,10 @@ def _subject(options, device):
     "Return what is to be measured: images, streamed from a folder or .npz file, or else a generator."
     path, size = Path(options.source), options.size
     if path.is_dir() and not (path / 'generator.safetensors').exists(): size = size or _own_size(path)
-    elif path.suffix not in ('.npz', '.npy', '.pt'): return find_generator(options.source, device, options.arch)
+    elif path.suffix not in ('.npz', '.npy', '.pt'):
+        if given := [name for name in ('size', 'channels') if getattr(options, name)]:
+            raise ValueError(f'{options.source!r} has a size and channels of its own: leave out --{given[0]}')
+        return find_generator(options.source, device, options.arch)
     return needed('data.streaming').open_data(path, size=size, channels=options.channels, device=device, stream=True)
 
 # %% ../nbs/05_cli.ipynb #b60a69df
@@ -282,7 +285,7 @@ def autogan_report(options: ReportOptions):
     "Show a run on one page: architectures, curves, preferences, images, settings."
     with plain_errors(ReportOptions):
         if needs := needs_of_report(): raise ImportError(needs)
-        for file in [Path(options.out), Path(options.out).with_suffix('.ipynb')] if options.out else []:
+        for file in [Path(options.out), Path(options.out).with_suffix('.ipynb')] if (options.out or '').endswith('.html') else []:
             if file.exists(): raise FileExistsError(f'{str(file)!r} exists already: choose another name with --out')
         page = needed('practice.report').write_report(options.run, options.out, options.quiet)
     print(page)

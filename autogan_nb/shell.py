@@ -92,8 +92,9 @@ def _spelt(word):
     return (name.replace('_', '-') if word.startswith('--') else name) + equals + value
 
 def _unknown_option(word, func, parser):
-    "Return the error for an unknown option; if there is a setting of that name, suggest it."
+    "Return the error for an unknown option; if there is a setting of that name, suggest it, or give the reason why it cannot be set."
     kind, last = options_type(func), word.lstrip('-').replace('-', '_')
+    if why := getattr(kind, 'without', {}).get(last): return ValueError(f'there is no {word}: {why}')
     known = settings_of(kind().start()) if hasattr(kind, 'start') else {}
     for name in known:
         if name.rpartition('.')[2] == last: return ValueError(f"unknown option {word!r}: did you mean '--set {name}=VALUE'?")
@@ -163,7 +164,7 @@ def in_options(
     first = lambda match: _option_of(match[0], kind) or match[0]
     def quoted(match):
         option = _option_of(match[1], kind)
-        return match[1] if option is None else option if option.startswith('--') else f'--set {option}=VALUE'
+        return match[1] if option is None else option if option.startswith('--') else f'{option} (--set)'
     return re.sub(r'`([\w.]+)`', quoted, re.sub(r'^[a-z][\w.]*(?= is )', first, message))
 
 # %% ../nbs/06_shell.ipynb #9013eafa
@@ -171,7 +172,8 @@ def end(
     said, # the sentence to print
     code: int, # exit code
 ):
-    "Print a sentence to stderr and end the program."
+    "Print a sentence to stderr, with very long words shortened, and end the program."
+    said = re.sub(r'\S{300,}', lambda long: f'{long[0][:100]}...{long[0][-100:]}', str(said))
     print(f'{Path(sys.argv[0]).name}: {said}', file=sys.stderr)
     raise SystemExit(code)
 
@@ -191,6 +193,7 @@ def plain_errors(
 # %% ../nbs/06_shell.ipynb #455e20e7
 def _unread(stream):
     "Tell whether nobody reads a stream any more; if so, let go of what is still to be written, now and when Python ends."
+    if stream is None: return False                                                       # closed from the start
     poll = select.poll()
     poll.register(stream.fileno(), 0)
     if not any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0)): return False
@@ -202,7 +205,7 @@ def while_read():
     "End the program silently, with exit code 141, when nobody reads its output any more."
     try:
         try: yield
-        finally: sys.stdout.flush()
+        finally: print(end='', flush=True)
     except BrokenPipeError as error:
         if not any([_unread(sys.stdout), _unread(sys.stderr)]): end(error, 2)             # another pipe, such as one to a process of ours
         raise SystemExit(141) from None

@@ -229,6 +229,7 @@ SearchOptions = with_short_names('SearchOptions', (RunOptions,), [*OPTIONS])
 class Trained:
     "The architecture to train."
     arch: str = 'A' # A, B, C, a string such as pre-none-nearest-sc,..., a published vector, or a run folder: the one it selected
+    without = dict(size='the size follows from the architecture')
 
 _of_training = [name for name, option in OPTIONS.items() if name != 'size' and option.group != 'search']
 TrainOptions = with_short_names('TrainOptions', (RunOptions, Trained), _of_training)
