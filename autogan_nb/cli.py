@@ -223,10 +223,10 @@ def write_samples(
 ):
     "Draw images into a grid or a folder; raise FileExistsError if `out` exists already."
     out, save_png = Path(out), needed('show').save_png
-    if out.exists(): raise FileExistsError(f'{str(out)!r} exists already: choose another name with `out`')
+    if out.exists(): raise FileExistsError(f'{str(out)!r} exists already: choose another `out`')
     for name, value in (('n', n), ('zoom', zoom)):
         if value < 1: raise ValueError(f'{name} is {value}, expected at least 1')
-    if out.suffix.lower() not in ('', '.png'): raise ValueError(f'{str(out)!r}: grids are written as .png, single images into a folder (`out`)')
+    if out.suffix.lower() not in ('', '.png'): raise ValueError(f'{str(out)!r}: `out` is a .png file for a grid, or a new folder of images')
     z = import_module('torch').randn(n, generator.latent_dim, generator=needed('core').make_rng(seed))
     images = needed('search.derived_gan').generate_images(generator, z.to(next(generator.parameters()).device))
     if out.suffix.lower() == '.png': return save_png(out, images, ncols=8, zoom=zoom)
@@ -286,7 +286,7 @@ def autogan_report(options: ReportOptions):
     with plain_errors(ReportOptions):
         if needs := needs_of_report(): raise ImportError(needs)
         for file in [Path(options.out), Path(options.out).with_suffix('.ipynb')] if (options.out or '').endswith('.html') else []:
-            if file.exists(): raise FileExistsError(f'{str(file)!r} exists already: choose another name with --out')
+            if file.exists(): raise FileExistsError(f'{str(file)!r} exists already: choose another --out')
         page = needed('practice.report').write_report(options.run, options.out, options.quiet)
     print(page)
 
@@ -305,7 +305,7 @@ class BenchOptions:
 def autogan_bench(options: BenchOptions):
     "Measure where the time goes on this machine."
     with plain_errors(BenchOptions):
-        if options.out and Path(options.out).exists(): raise FileExistsError(f'{options.out!r} exists already: choose another name with --out')
+        if options.out and Path(options.out).exists(): raise FileExistsError(f'{options.out!r} exists already: choose another --out')
         result = needed('bench.bench').run_bench(options.preset, options.quick, options.device, options.compile, options.quiet)
         if options.out: needed('files').write_atomic(options.out, json.dumps(result, indent=1) + '\n')
     print(needed('bench.table').bench_table(result))

@@ -305,7 +305,8 @@ def test_long_values_are_not_repeated_whole(tmp_path):
     long = 'x' * 4000
     for line in (f'autogan_search --loss {long}', f'autogan_search --strategy {long}', f'autogan_search --precision {long}',
                  f'autogan_search --execution {long}', f'autogan_search digits {long}', f'autogan_search --steps {long}',
-                 f'autogan_search --preset {long}', f'autogan_search --{long}', f'autogan_search --set {long}', f'autogan_search --set {long}=1',
+                 f'autogan_search --preset {long}', f'autogan_search --{long}', f'autogan_search --set {long}',
+                 f'autogan_search --set {long}=1',
                  f'autogan_search --set final_gan.terms={long}'):
         with pytest.raises(ValueError) as refused: words_to_settings(line)
         assert len(str(refused.value)) < 300, line[:40]

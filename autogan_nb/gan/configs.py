@@ -81,14 +81,15 @@ class Engine:
 
     def __post_init__(self):
         for name, known in (('precision', PRECISIONS), ('execution', EXECUTIONS)):
-            if getattr(self, name) not in known: raise ValueError(f'{name} is {reprlib.repr(getattr(self, name))}, expected one of {", ".join(known)}')
+            value = getattr(self, name)
+            if value not in known: raise ValueError(f'{name} is {reprlib.repr(value)}, expected one of {", ".join(known)}')
 
     def check(self,
         device, # `torch.device` on which it is to run
     ):
         "Raise ValueError if a device cannot run this engine."
-        if self.execution == 'graphs' and device.type != 'cuda':
-            raise ValueError(f"execution is 'graphs', but CUDA graphs need a CUDA device and this is {device.type!r}: use 'eager' or 'compile'")
+        if self.execution != 'graphs' or device.type == 'cuda': return
+        raise ValueError(f"execution is 'graphs', but CUDA graphs need a CUDA device and this is {device.type!r}: use 'eager' or 'compile'")
 
 # %% ../../nbs/gan/28_configs.ipynb #1455261c
 @dataclass(frozen=True)
@@ -126,7 +127,9 @@ class SearchConfig(SharedConfig):
     def __post_init__(self):
         super().__post_init__()
         object.__setattr__(self, 'grow_after', tuple(self.grow_after))
-        if self.top_k > self.candidates: raise ValueError(f'K = {self.top_k} beams cannot be kept out of M = {self.candidates} candidates: lower `top_k` or raise `candidates`')
+        if self.top_k > self.candidates:
+            raise ValueError(f'K = {self.top_k} beams cannot be kept out of M = {self.candidates} candidates: '
+                             'lower `top_k` or raise `candidates`')
         for name in ('iterations', 'top_k', 'controller_steps', 'controller_batch'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
         growths = (0,) + self.grow_after + (self.iterations,)

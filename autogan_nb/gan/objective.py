@@ -96,8 +96,8 @@ OBJECTIVES, TERMS, TRANSFORMS = {}, {}, {} # name to `Objective`, to `Term`, to 
 
 # %% ../../nbs/gan/24_objective.ipynb #aaba8619
 def _row(table, kind, name, known):
-    if name not in table: raise ValueError(f'unknown {kind} {reprlib.repr(name)}: expected one of {", ".join(known) or "none, the table is empty"}')
-    return table[name]
+    if name in table: return table[name]
+    raise ValueError(f'unknown {kind} {reprlib.repr(name)}: expected one of {", ".join(known) or "none, the table is empty"}')
 
 # %% ../../nbs/gan/24_objective.ipynb #01354fc7
 def make_objective(

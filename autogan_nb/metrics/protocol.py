@@ -83,7 +83,8 @@ def _precision_recall(fake, real, settings):
 # %% ../../nbs/metrics/36_protocol.ipynb #ae1b792a
 METRICS = {
     'score': Metric(SPLITS, _score, {'score': Figure('score', better='higher', published='IS', spread='deviation')}, reference=False,
-                    least=lambda s: (s.splits, f'{s.splits} splits of the score (`splits`)'), protocol=lambda scores: f'{scores.splits} splits'),
+                    least=lambda s: (s.splits, f'{s.splits} splits of the score (`splits`)'),
+                    protocol=lambda scores: f'{scores.splits} splits'),
     'fid': Metric(MOMENTS, _fid, {'fid': Figure('FID', published='FID')}, least=lambda s: (2, 'FID')),
     'kid': Metric(FEATURES, _kid, {'kid': Figure('KID', digits=4, published='KID', spread='kid_deviation')},
                   least=lambda s: (s.kid[1], f'KID in subsets of {s.kid[1]} (`kid_subset`)'),

@@ -42,7 +42,7 @@ class Preset:
         if labels := self.search_gan.n_classes or self.final_gan.n_classes:
             raise ValueError(f'n_classes is {labels}, but the networks of the commands take no labels: expected 0')
         if self.train.finalists > self.search.top_k:
-            raise ValueError(f'{self.train.finalists} `finalists`, but the search selects only K = {self.search.top_k} architectures (`top_k`)')
+            raise ValueError(f'{self.train.finalists} `finalists`, but the search selects only K = {self.search.top_k} (`top_k`)')
 
 # %% ../../nbs/practice/102_presets.ipynb #3b990042
 _digits_search = SearchConfig(iterations=12, grow_after=(4, 8), epochs=1., controller_steps=12, controller_batch=4, candidates=10, top_k=3,
@@ -170,7 +170,8 @@ def _absolute(name, value):
     if value is None or name not in ('data', 'root'): return value
     try: path = Path(value).expanduser()
     except RuntimeError: raise ValueError(f'{name} is {reprlib.repr(value)}: there is no such user') from None
-    if name == 'data' and (value in needed('data.datasets').DATASETS or not os.path.exists(path)): return value         # Path.exists raises if a name is too long
+    # os.path.exists, because Path.exists raises if a name is too long
+    if name == 'data' and (value in needed('data.datasets').DATASETS or not os.path.exists(path)): return value
     return str(path.resolve())
 
 # %% ../../nbs/practice/102_presets.ipynb #8fef1115
