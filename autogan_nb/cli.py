@@ -157,8 +157,8 @@ def _subject(options, device):
     path, size = Path(options.source), options.size
     if path.is_dir() and not (path / 'generator.safetensors').exists(): size = size or _own_size(path)
     elif path.suffix not in ('.npz', '.npy', '.pt'):
-        if given := [name for name in ('size', 'channels') if getattr(options, name)]:
-            raise ValueError(f'{options.source!r} has a size and channels of its own: leave out --{given[0]}')
+        if fixed := [name for name in ('size', 'channels') if getattr(options, name)]:
+            raise ValueError(f'{options.source!r} has a size and channels of its own: leave out --{fixed[0]}')
         return find_generator(options.source, device, options.arch)
     return needed('data.streaming').open_data(path, size=size, channels=options.channels, device=device, stream=True)
 
