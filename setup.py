@@ -19,6 +19,7 @@ setup(
     packages=find_packages(include=[cfg['lib_path'], cfg['lib_path'] + '.*']),
     package_data={cfg['lib_path']: ['pretrained/*.safetensors', 'report.ipynb']},
     python_requires=f">={cfg['min_python']}",
+    classifiers=[f'Programming Language :: Python :: {version}' for version in cfg['python_versions'].split()],
     install_requires=shlex.split(cfg['requirements']),
     extras_require={extra: shlex.split(cfg[f'{extra}_requirements']) for extra in ('onnx', 'dev')},
     entry_points={'console_scripts': [l.strip() for l in cfg['console_scripts'].splitlines() if l.strip()],

@@ -7,9 +7,9 @@ __version__ = "0.1.0"
 
 _HOMES = dict(  # name to the module that defines it
     Architecture='search.space', A='search.space', B='search.space', C='search.space',
-    Search='search.search', SearchConfig='search.mlas', make_search='search.search',
+    Search='search.search', SearchConfig='gan.configs', make_search='search.search',
     FinalTraining='search.derive', DerivedGenerator='search.derived_gan', load_generator='search.derived_gan',
-    GANConfig='gan.training', Evaluator='metrics.evaluator', load_data='data.datasets', show_images='show')
+    GANConfig='gan.configs', Evaluator='metrics.evaluator', load_data='data.datasets', show_images='show')
 
 __all__ = list(_HOMES)
 

@@ -6,7 +6,7 @@
 __all__ = ['make_rng', 'seed_everything', 'seeded', 'pick_device', 'to_float', 'to_uint8', 'Batch', 'keep_freed_memory']
 
 # %% ../nbs/00_core.ipynb #d0e4d875
-import ctypes, random
+import ctypes, random, reprlib
 import numpy as np
 import torch
 from typing import NamedTuple
@@ -47,7 +47,7 @@ def pick_device(
     try: device = torch.device(name)
     except (RuntimeError, TypeError): device = None
     if device is None or device.type not in ('cpu', 'cuda', 'mps'):
-        raise ValueError(f"unknown device {name!r}: expected 'auto', 'cpu', 'cuda', 'cuda:1' (any number) or 'mps'")
+        raise ValueError(f"unknown device {reprlib.repr(name)}: expected 'auto', 'cpu', 'cuda', 'cuda:1' (any number) or 'mps'")
     count = {'cpu': 1, 'cuda': torch.cuda.device_count(), 'mps': int(torch.backends.mps.is_available())}[device.type]
     if (device.index or 0) >= count: raise ValueError(f"device {str(name)!r} is not available: torch sees {count} of type {device.type!r}")
     return device

@@ -26,11 +26,11 @@ from autogan_nb.practice.jobs import new_run
 from autogan_nb.practice.presets import Preset
 from autogan_nb.practice.runs import RunFolder
 from autogan_nb.data.images import digits
-from autogan_nb.gan.training import GANConfig, GANTrainer, TrainConfig
+from autogan_nb.gan.configs import GANConfig, SearchConfig, TrainConfig
+from autogan_nb.gan.training import GANTrainer
 from autogan_nb.search.derive import FinalTraining
 from autogan_nb.metrics.evaluator import Evaluator
 from autogan_nb.search.dynamic_reset import SharedGAN
-from autogan_nb.search.mlas import SearchConfig
 from autogan_nb.search.search import Search
 
 GAN = GANConfig(g_width=8, d_width=8, latent_dim=16, d_batch=16, g_batch=16, n_critic=2, g_lr=1e-3, d_lr=1e-3, ema_decay=.9)

@@ -14,11 +14,14 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from autogan_nb import cli
+from autogan_nb import __version__, cli
 from autogan_nb.cli import find_arch
+from autogan_nb.core import pick_device
 from autogan_nb.data.images import digits
+from autogan_nb.metrics.inception import get_extractor
 from autogan_nb.practice.presets import PRESETS, Preset, command_line, settings_from
-from autogan_nb.settings import TEXTS, help_text, read_options, settings_of, to_text
+from autogan_nb.settings import TEXTS, settings_of, to_text
+from autogan_nb.shell import help_text, read_options
 
 BIN = Path(sys.executable).parent
 TINY = ('--size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 3 --top_k 2 --reward_images 50 --steps 60 --finalists 1 '
@@ -53,11 +56,17 @@ def test_a_job_leaves_what_it_promises(finished):
     assert [r['iteration'] for r in records if r['kind'] == 'search'] == [0, 1]
 
 
-def test_quiet_is_quiet(finished):
+def test_quiet_is_quiet(finished, tmp_path):
     path, out, _ = finished
     code, again, err = run(path.parent, 'autogan_search', '--resume', path, '--quiet', '--no-report')
     assert (code, err) == (0, '')
     assert again == out          # a finished run only prints its results again
+    new = dict(MPLCONFIGDIR=str(tmp_path/'matplotlib'), AUTOGAN_CACHE=str(tmp_path/'cache'))             # as on a new machine
+    for line, last in (('sample', 'samples.png'), ('export digits digits.onnx', 'digits.onnx'), ('export digits digits.pt2', 'digits.pt2'),
+                       (f'report {path} --out page.html', 'page.html'), ('eval digits --images 200', 'published weights')):
+        code, out, err = run(tmp_path, *f'autogan_{line} -q'.split(), **new)
+        assert (code, err) == (0, '') and out.endswith(f'{last}\n'), err
+        assert out.count('\n') == 1 or 'eval' in line, out
 
 
 def test_options_that_a_resume_does_not_heed_are_named(finished):
@@ -181,8 +190,14 @@ MISTAKES = [
     ('autogan_search --candidates 2 --top_k 5', 'K = 5'),
     ('autogan_search --grow_after 8,4', '(8, 4)'),
     ('autogan_search --grow_after soon', "'soon'"),
-    ('autogan_search --grow_after 4', 'grow_after is (4,)'),
-    ('autogan_search --finalists 9', '9 finalists'),
+    ('autogan_search --grow_after 4', '--grow-after is (4,), which leads to 16 pixels, not 32'),
+    ('autogan_search --size 128 --iterations 1', '128 pixels need at least 5 --iterations, not 1'),
+    ('autogan_search --finalists 9', '9 --finalists'),
+    ('autogan_search --candidates 50', '--candidates is 50, but the first cell has only 36 variants'),
+    ('autogan_search --bottom 6', 'a --bottom of 6 doubles to 12, 24, 48, ...'),
+    ('autogan_search --set search.controller_batch=0', 'search.controller_batch is 0'),
+    ('autogan_search --set search_gan.g_width=0', 'search_gan.g_width is 0'),
+    ('autogan_search --eval-images 5', 'lower train.splits (--set) or raise --eval-images'),
     ('autogan_search --data empty --channels 1', 'empty'),
     ('autogan_search --data broken --channels 1', 'text.png'),
     ('autogan_search --device tpu', 'tpu'),
@@ -196,7 +211,7 @@ MISTAKES = [
     ('autogan_search --recipe weak', "'weak'"),
     ('autogan_search --top-k 5 --candidates 2', 'K = 5'),
     ('autogan_train nowhere', 'nowhere'),
-    ('autogan_train --eval-every -1', 'eval_every is -1'),
+    ('autogan_train --eval-every -1', '--eval-every is -1'),
     ('autogan_sample nowhere', 'nowhere'),
     ('autogan_sample digits --arch A', '--arch'),
     ('autogan_export digits digits.exe', 'digits.exe'),
@@ -206,7 +221,13 @@ MISTAKES = [
     ('autogan_eval broken/text.png', 'text.png'),
     ('autogan_eval empty --extractor digits', 'empty'),
     ('autogan_eval digits --metrics psnr', "'psnr'"),
-    ('autogan_eval digits --images 5', '5 images'),
+    ('autogan_eval digits --images 5', '5 images are too few for 10 splits of the score (--splits)'),
+    ('autogan_eval digits --metrics kid --images 300', '300 images are too few for KID in subsets of 1000 (--kid-subset)'),
+    ('autogan_eval digits --size 64', 'leave out --size'),
+    ('autogan_eval broken --size 32 --data digits', 'give --extractor'),
+    ('autogan_sample --n 0', '--n is 0'),
+    ('autogan_sample --out grid.jpg', '--out'),
+    ('autogan_report empty --out page.pdf', 'empty'),
     ('autogan_eval digits --data broken/text.png', 'text.png'),
     ('autogan_search --set search.controler_lr=1e-3', "unknown setting 'search.controler_lr': did you mean 'search.controller_lr'?"),
     ('autogan_search --itertions 3', "unknown option '--itertions': did you mean '--iterations'?"),
@@ -233,7 +254,7 @@ def test_a_run_is_not_overwritten(finished):
     path, _, _ = finished
     before = {p: p.stat().st_mtime_ns for p in path.rglob('*')}
     code, _, err = run(path.parent, 'autogan_search', *TINY, '--out', path)
-    assert code == 2 and 'already holds a run' in err
+    assert code == 2 and err == f'autogan_search: {path} already holds a run: continue it with --resume={path}, or choose another --out\n'
     assert {p: p.stat().st_mtime_ns for p in path.rglob('*')} == before
 
 
@@ -245,6 +266,55 @@ def test_help(command, tmp_path):
     code, out, err = run(tmp_path, command, '--help')
     assert (code, err) == (0, '') and f'usage: {command}' in out
     assert '--arch' in out or command in ('autogan_search', 'autogan_report', 'autogan_bench')
+
+
+ANSWERED = """
+import sys
+from autogan_nb import cli
+for word in sys.argv[2:]:
+    try: getattr(cli, sys.argv[1]).shell([word])
+    except SystemExit as stop: assert stop.code == 2
+print([name for name in ('torch', 'numpy', 'matplotlib', 'fastcore', 'huggingface_hub') if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help_version_and_a_mistyped_option_need_no_torch(command):
+    words = ['--help', '--version', '--optoin=1', *['--help-all'] * (command in COMMANDS[:2])]
+    done = subprocess.run([sys.executable, '-c', ANSWERED, command, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == '[]' and f'autogan_nb {__version__}' in lines and '--quiet' in done.stdout and '--version' in done.stdout
+    assert "unknown option '--optoin'" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize('line', ['autogan_search --help-all', 'autogan_search --version', 'autogan_sample -q',
+                                  'autogan_search --optoin 2>&1', 'autogan_eval digits --images 200 2>&1'])
+def test_a_reader_that_stops_reading_causes_no_traceback(line, tmp_path):
+    script = f'{BIN}/{line} | true; echo ${{PIPESTATUS[0]}}'             # `true` reads nothing
+    done = subprocess.run(['bash', '-c', script], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert (done.stdout.splitlines()[-1], 'Traceback' in done.stderr, 'Errno' in done.stderr) == ('141', False, False), done.stderr
+
+
+def test_without_an_output_a_command_works_all_the_same(tmp_path):
+    done = subprocess.run(['bash', '-c', f'{BIN}/autogan_sample -q >&-'], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, '') and (tmp_path/'samples.png').exists()
+
+
+def test_long_values_are_not_repeated_whole(tmp_path):
+    long = 'x' * 4000
+    for line in (f'autogan_search --loss {long}', f'autogan_search --strategy {long}', f'autogan_search --precision {long}',
+                 f'autogan_search --execution {long}', f'autogan_search digits {long}', f'autogan_search --steps {long}',
+                 f'autogan_search --preset {long}', f'autogan_search --{long}', f'autogan_search --set {long}',
+                 f'autogan_search --set {long}=1',
+                 f'autogan_search --set final_gan.terms={long}'):
+        with pytest.raises(ValueError) as refused: words_to_settings(line)
+        assert len(str(refused.value)) < 300, line[:40]
+    for look_up in (get_extractor, pick_device):
+        with pytest.raises(ValueError) as refused: look_up(long)
+        assert len(str(refused.value)) < 300
+    code, out, err = run(tmp_path, 'autogan_sample', long)                # the system's own message repeats it
+    assert (code, out, len(err) < 400) == (2, '', True), err
 
 
 # Options are made from the fields of the dataclasses. These tests need no processes of their own.
@@ -267,6 +337,7 @@ MISREAD = [
     ('autogan_search --steps', '--steps: expected one argument'),
     ('autogan_search --config nowhere.json', 'nowhere.json'),
     ('autogan_train A --set size=16', 'the size follows from the architecture'),
+    ('autogan_train A --size 16', 'there is no --size: the size follows from the architecture'),
     ('autogan_train A --iterations 5', "unknown option '--iterations': did you mean '--set search.iterations=VALUE'?"),
     ('autogan_export digits', 'OUT is missing'),
     ('autogan_sample --size 3', "unknown option '--size'"),

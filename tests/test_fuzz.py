@@ -38,7 +38,8 @@ from PIL import Image
 
 from autogan_nb.cli import autogan_search, find_arch
 from autogan_nb.practice.presets import OPTIONS, PRESETS, configure, preset_from, read_config, settings_from
-from autogan_nb.settings import read_options, settings_of
+from autogan_nb.settings import settings_of
+from autogan_nb.shell import read_options
 from autogan_nb.files import load_weights, save_weights
 from autogan_nb.practice.runs import RunFolder
 from autogan_nb.data.datasets import array_file, cifar10

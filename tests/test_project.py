@@ -264,6 +264,15 @@ def test_the_version_is_the_one_in_settings():
     assert f'__version__ = "{config["DEFAULT"]["version"]}"' in (ROOT/PACKAGE/'__init__.py').read_text(encoding='utf-8')
 
 
+def test_the_versions_of_python_agree():
+    config = ConfigParser(delimiters=['='])
+    config.read(ROOT/'settings.ini', encoding='utf-8')
+    versions = config['DEFAULT']['python_versions'].split()
+    workflow = yaml.safe_load((ROOT/'.github/workflows/test.yml').read_text(encoding='utf-8'))
+    tried = workflow['jobs']['test']['strategy']['matrix']['python']
+    assert versions[0] == config['DEFAULT']['min_python'] == tried[0] and versions[-1] == tried[-1] and set(tried) <= set(versions)
+
+
 def test_notebooks_run_in_this_python():
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell('import sys; sys.prefix')])
     NotebookClient(nb, kernel_name='python3').execute()

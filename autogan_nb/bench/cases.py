@@ -17,9 +17,10 @@ from .counts import Ledger, stopwatch
 from ..core import Batch, make_rng
 from ..data.images import ImageData, check_size
 from ..gan.discriminator import Discriminator
-from ..gan.engine import Engine, configure_engine, set_precision
+from ..gan.configs import Engine, GANConfig
+from ..gan.engine import configure_engine, set_precision
 from ..gan.layers import plain_forms
-from ..gan.training import GANConfig, GANTrainer, d_step, g_step
+from ..gan.training import GANTrainer, d_step, g_step
 from ..search.derived_gan import DerivedGenerator
 from ..search.shared_gan import SharedGenerator
 from ..search.space import NAMED, random_architecture

@@ -17,7 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from ..core import keep_freed_memory
-from ..gan.engine import PRECISIONS, set_precision
+from ..gan.configs import PRECISIONS
+from ..gan.engine import set_precision
 
 # %% ../../nbs/bench/110_counts.ipynb #60722fff
 def _nbytes(tensors):

@@ -137,7 +137,7 @@ def report_broken(
     if not bad: return
     listed = _listed(Path(folder), bad)
     if len(bad) == len(names): raise ValueError(f'none of the {len(names)} images can be read: {listed}')
-    if broken == 'refuse': raise ValueError(f"{len(bad)} of {len(names)} images cannot be read: {listed} (broken='skip' leaves them out)")
+    if broken == 'refuse': raise ValueError(f"{len(bad)} of {len(names)} images cannot be read: {listed} (`broken`=skip leaves them out)")
     warnings.warn(f'skipped {len(bad)} of {len(names)} images that cannot be read: {listed}', stacklevel=3)
 
 # %% ../../nbs/data/11_folders.ipynb #a352a24d

@@ -24,8 +24,8 @@ def check_size(
     reached = [bottom * 2**k for k in range(1, max_cells + 1)]
     if size in reached: return reached.index(size) + 1
     others = [str(size >> k) for k in range(1, max_cells + 1) if size > 0 and size % 2**k == 0]
-    hint = f' (bottom width {" or ".join(others)} would work)' if others else ''
-    raise ValueError(f'size {size} cannot be reached: bottom width {bottom} doubles to {", ".join(map(str, reached[:3]))}, ...{hint}')
+    hint = f', and {size} is reached from a `bottom` of {" or ".join(others)}' if others else ''
+    raise ValueError(f'`size` {size} cannot be reached: a `bottom` of {bottom} doubles to {", ".join(map(str, reached[:3]))}, ...{hint}')
 
 # %% ../../nbs/data/10_images.ipynb #c13
 def resize(

@@ -7,6 +7,7 @@ __all__ = ['LOSSES', 'hinge_d', 'hinge_g', 'nonsaturating_d', 'nonsaturating_g',
            'least_squares_d', 'least_squares_g', 'AdversarialLoss', 'get_loss']
 
 # %% ../../nbs/gan/20_losses.ipynb #27a9049b
+import reprlib
 from typing import Callable, NamedTuple
 import torch
 import torch.nn.functional as F
@@ -89,5 +90,5 @@ def get_loss(
     name: str, # a key of `LOSSES`
 ) -> AdversarialLoss: # its two functions
     "Return the loss called `name`; ValueError if there is none."
-    if name not in LOSSES: raise ValueError(f'unknown loss {name!r}: expected one of {", ".join(LOSSES)}')
+    if name not in LOSSES: raise ValueError(f'unknown loss {reprlib.repr(name)}: expected one of {", ".join(LOSSES)}')
     return LOSSES[name]

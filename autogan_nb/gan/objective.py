@@ -7,7 +7,7 @@ __all__ = ['OBJECTIVES', 'TERMS', 'TRANSFORMS', 'JointDiscriminator', 'Term', 'O
            'transformed']
 
 # %% ../../nbs/gan/24_objective.ipynb #1dd7b80d
-import torch
+import reprlib, torch
 from dataclasses import dataclass, replace
 from typing import Callable
 from ..core import Batch
@@ -96,8 +96,8 @@ OBJECTIVES, TERMS, TRANSFORMS = {}, {}, {} # name to `Objective`, to `Term`, to 
 
 # %% ../../nbs/gan/24_objective.ipynb #aaba8619
 def _row(table, kind, name, known):
-    if name not in table: raise ValueError(f'unknown {kind} {name!r}: expected one of {", ".join(known) or "none, the table is empty"}')
-    return table[name]
+    if name in table: return table[name]
+    raise ValueError(f'unknown {kind} {reprlib.repr(name)}: expected one of {", ".join(known) or "none, the table is empty"}')
 
 # %% ../../nbs/gan/24_objective.ipynb #01354fc7
 def make_objective(
@@ -118,7 +118,7 @@ def _weighted(text):
     name, equals, weight = text.partition('=')
     term = _row(TERMS, 'term', name, TERMS)
     try: return replace(term, weight=float(weight)) if equals else term
-    except ValueError: raise ValueError(f'term {text!r}: expected a number after the equals sign') from None
+    except ValueError: raise ValueError(f'term {reprlib.repr(text)}: expected a number after the equals sign') from None
 
 # %% ../../nbs/gan/24_objective.ipynb #88198b07
 def transformed(

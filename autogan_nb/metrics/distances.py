@@ -32,7 +32,8 @@ def kid(
     seed=2020,         # for drawing the subsets
 ) -> tuple: # mean and population std over the subsets
     "Compute the kernel inception distance; `ValueError` if a side has fewer points than a subset."
-    if subset_size < 2 or subset_size > (n := min(len(fake), len(real))):
+    n = min(len(fake), len(real))
+    if not 2 <= subset_size <= n:
         raise ValueError(f"KID subsets need 2 to {n} images (as many as there are on each side), got {subset_size}")
     rng = np.random.RandomState(seed)
     draw = lambda points: points[torch.from_numpy(rng.choice(len(points), subset_size, replace=False))]

@@ -6,7 +6,7 @@
 __all__ = ['EXTRACTORS', 'inception_extractor', 'get_extractor']
 
 # %% ../../nbs/metrics/32_inception.ipynb #bd0fc81a
-import hashlib, io
+import hashlib, io, reprlib
 import torch
 import torch.nn.functional as F
 from functools import partial
@@ -138,5 +138,5 @@ def get_extractor(
     quiet=False,  # True: no progress bar during a download or training at first use
 ) -> Extractor: # ready to use
     "Return the extractor with this name; `ValueError` if there is none."
-    if name not in EXTRACTORS: raise ValueError(f"unknown extractor {name!r}: expected one of {', '.join(EXTRACTORS)}")
+    if name not in EXTRACTORS: raise ValueError(f"unknown extractor {reprlib.repr(name)}: expected one of {', '.join(EXTRACTORS)}")
     return EXTRACTORS[name](device=device, quiet=quiet)

@@ -83,10 +83,11 @@ def _precision_recall(fake, real, settings):
 # %% ../../nbs/metrics/36_protocol.ipynb #ae1b792a
 METRICS = {
     'score': Metric(SPLITS, _score, {'score': Figure('score', better='higher', published='IS', spread='deviation')}, reference=False,
-                    least=lambda s: (s.splits, f'{s.splits} splits of the score'), protocol=lambda scores: f'{scores.splits} splits'),
+                    least=lambda s: (s.splits, f'{s.splits} splits of the score (`splits`)'),
+                    protocol=lambda scores: f'{scores.splits} splits'),
     'fid': Metric(MOMENTS, _fid, {'fid': Figure('FID', published='FID')}, least=lambda s: (2, 'FID')),
     'kid': Metric(FEATURES, _kid, {'kid': Figure('KID', digits=4, published='KID', spread='kid_deviation')},
-                  least=lambda s: (s.kid[1], f'KID in subsets of {s.kid[1]}'),
+                  least=lambda s: (s.kid[1], f'KID in subsets of {s.kid[1]} (`kid_subset`)'),
                   protocol=lambda scores: f'KID over {scores.kid_subsets} subsets of {scores.kid_subset_size:,}'),
     'pr': Metric(FEATURES, _precision_recall, {name: Figure(name, better='higher') for name in ('precision', 'recall')},
                  least=lambda s: (s.neighbours + 1, f'precision and recall with {s.neighbours} neighbours'),

@@ -113,7 +113,7 @@ def recognise(
     "Return A, B or C, whichever has weights of exactly these names. ValueError if none has."
     for name, arch in NAMED.items():
         if gen_model in (None, f'autogan_cifar10_{name.lower()}') and _fixed_names(arch) == weights.keys(): return arch
-    raise ValueError('the checkpoint does not show its architecture (upsampling and instance norm have no weights): pass it as arch')
+    raise ValueError('the checkpoint does not show its architecture (upsampling and instance norm have no weights): name it with `arch`')
 
 # %% ../../nbs/practice/108_published.ipynb #9d877f5b
 def _listed(names):

@@ -182,7 +182,7 @@ class RunFolder(JSONFolder, AbstractContextManager):
         "Start a run in a new or empty folder and claim it; FileExistsError if `path` holds a run already."
         path = Path(path)
         if (path/'config.json').exists():
-            raise FileExistsError(f'{path} already holds a run: continue it with RunFolder.open, or choose another folder')
+            raise FileExistsError(f'{path} already holds a run: continue it with `resume`={path}, or choose another `out`')
         versions = dict(autogan_nb=__version__, torch=torch.__version__, python=platform.python_version(), platform=platform.platform())
         run = cls(path, from_json(to_json(config)), versions)
         path.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,9 @@ from fastcore.basics import patch
 from ..core import seeded
 from ..data.images import check_size
 from ..gan.discriminator import Discriminator
-from ..gan.engine import Engine, configure_engine
-from ..gan.training import GANConfig, GANTrainer, TrainConfig
+from ..gan.configs import Engine, GANConfig, TrainConfig
+from ..gan.engine import configure_engine
+from ..gan.training import GANTrainer
 from ..loops import Loop, NonFiniteError, first_nonfinite
 from .derived_gan import DerivedGenerator
 from .space import NAMED, random_architecture

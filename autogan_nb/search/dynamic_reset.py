@@ -14,10 +14,11 @@ from fastcore.basics import patch
 from ..core import seeded
 from ..data.images import check_size
 from ..gan.discriminator import Discriminator
-from ..gan.engine import Engine, configure_engine
-from ..gan.training import GANConfig, GANTrainer
+from ..gan.configs import Engine, GANConfig, SharedConfig
+from ..gan.engine import configure_engine
+from ..gan.training import GANTrainer
 from ..loops import AutoBatch, NonFiniteError, first_nonfinite
-from .shared_gan import SharedConfig, SharedGenerator
+from .shared_gan import SharedGenerator
 from .space import AUTOGAN
 
 # %% ../../nbs/search/46_dynamic_reset.ipynb #4a5dd705

@@ -11,11 +11,10 @@ import torch
 from dataclasses import asdict, dataclass, field
 from fastcore.basics import patch
 from ..core import make_rng, to_uint8
-from ..gan.engine import Engine
-from ..gan.training import GANConfig
+from ..gan.configs import Engine, GANConfig, SearchConfig
 from ..loops import Callback, Loop
 from .dynamic_reset import SharedGAN
-from .mlas import STRATEGIES, Beam, SearchConfig, size_at, top_k
+from .mlas import Beam, get_strategy, size_at, top_k
 from .space import AUTOGAN
 from ..show import html_table, progress_bar
 
@@ -214,7 +213,7 @@ def make_search(
     if len(config.grow_after) != task.n_cells - 1:
         raise ValueError(f'{data.size} pixels need {task.n_cells} cells and so {task.n_cells - 1} growths, '
                          f'grow_after is {config.grow_after}')
-    return Search(task, STRATEGIES[config.strategy](AUTOGAN, config, seed, task.rng), config, callbacks)
+    return Search(task, get_strategy(config.strategy)(AUTOGAN, config, seed, task.rng), config, callbacks)
 
 # %% ../../nbs/search/48_search.ipynb #0c98646a
 @patch

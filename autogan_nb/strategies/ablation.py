@@ -20,11 +20,10 @@ from ..core import make_rng
 from ..show import progress_bar
 from ..files import write_atomic
 from ..data.images import digits
-from ..gan.training import GANConfig, TrainConfig
+from ..gan.configs import GANConfig, SearchConfig, TrainConfig
 from ..search.derive import FinalTraining
 from ..metrics.classifier import digit_extractor
 from ..metrics.evaluator import Evaluator, evaluate
-from ..search.mlas import SearchConfig
 from ..search.search import make_search
 from ..search.space import Architecture, all_cells, count_architectures, random_architecture
 
