@@ -84,7 +84,8 @@ def normalize(
     "Normalise feature maps (section 3.1, decision N); ValueError for an unknown name without a module."
     if norm == 'none': return x
     if norm == 'instance':
-        return _InstanceNorm.apply(x)[0] if fast_forms_wanted() and not torch.compiler.is_compiling() else F.instance_norm(x)
+        if fast_forms_wanted() and not torch.compiler.is_compiling(): return _InstanceNorm.apply(x)[0]
+        return F.instance_norm(x) if x.shape[-2:].numel() > 1 else x - x        # PyTorch refuses maps of one pixel
     if module is None: raise ValueError(f"norm is {norm!r}, expected 'none', 'instance' or a name with a module")
     return module(x)
 
@@ -97,7 +98,8 @@ def without_autocast(
 ): # a context manager
     "Switch autocast off within a `with` block, for what needs the full precision of its tensors."
     kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+    on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)           # not available on `meta`, for one
+    return torch.autocast(kind, enabled=False) if on else nullcontext()
 
 # %% ../../nbs/gan/21_layers.ipynb #e618faa5
 class SpectralNorm(nn.Module):
