@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['REPORT_NEEDS', 'needed', 'resumable', 'needs_of_report', 'autogan_search', 'find_arch', 'autogan_train',
-           'find_generator', 'EvalOptions', 'autogan_eval', 'write_samples', 'SampleOptions', 'autogan_sample',
-           'ExportOptions', 'autogan_export', 'ReportOptions', 'autogan_report', 'BenchOptions', 'autogan_bench']
+           'EvalOptions', 'autogan_eval', 'SampleOptions', 'autogan_sample', 'ExportOptions', 'autogan_export',
+           'ReportOptions', 'autogan_report', 'BenchOptions', 'autogan_bench']
 
 # %% ../nbs/05_cli.ipynb #3648f8db
 import json, shlex, signal, sys, torch, warnings
@@ -17,14 +17,12 @@ from PIL import Image
 from .core import pick_device
 from .data.streaming import open_data
 from .files import write_atomic
-from .show import save_png
 from .metrics.evaluator import Evaluator, evaluate, holds_statistics, real_scores
 from .metrics.protocol import METRICS, score_table
 from .metrics.inception import get_extractor
 from .practice.recovery import Stopped, StopSignals
 from .practice.presets import SearchOptions, TrainOptions, command_line, given, preset_from, settings_from
 from .practice.runs import RunFolder
-from .search.derived_gan import PRETRAINED, generate_images, load_generator
 from .search.space import Architecture
 from .settings import command, end, plain_errors
 
@@ -134,27 +132,6 @@ def autogan_train(options: TrainOptions):
         job = jobs.Job(run or jobs.new_run(out, settings, options.seed, **facts), evaluator, options.quiet)
     _carry_out(needed('practice.trainings').train_job, job, options.no_report)
 
-# %% ../nbs/05_cli.ipynb #16bbc6e5
-def _published_generator(path, device, arch):
-    "Load a generator from a published checkpoint; raise ValueError if it is that of a search and `arch` is missing."
-    generator = needed('practice.published').load_published(path, arch, device=device)
-    if hasattr(generator, 'arch'): return generator
-    raise ValueError(f'{path} holds the shared weights of a search: choose a generator with --arch')
-
-# %% ../nbs/05_cli.ipynb #eeb31be5
-def find_generator(
-    source: str, # a run folder, a generator file, a published checkpoint, or the name of a generator that comes with the package
-    device: str = 'cpu', # where to put it
-    arch: str = None, # architecture, for a published checkpoint that holds a whole search or does not record it
-): # a `DerivedGenerator`
-    "Load a generator; raise FileNotFoundError or ValueError with the reason if it cannot be loaded."
-    path = PRETRAINED.get(source) or Path(source)
-    if not path.exists():
-        raise FileNotFoundError(f'no run folder or generator file at {source!r}; the package comes with {", ".join(PRETRAINED)}')
-    if path.suffix == '.pth': return _published_generator(path, device, arch)
-    if arch: raise ValueError(f'{source!r} records its architecture: leave out --arch')
-    return load_generator(path / 'generator.safetensors' if path.is_dir() else path, device)
-
 # %% ../nbs/05_cli.ipynb #2fb7143e
 def _own_size(folder):
     "Return the shorter side of a folder's first image; raise ValueError if there is none that can be read."
@@ -167,10 +144,11 @@ def _own_size(folder):
 
 # %% ../nbs/05_cli.ipynb #af9c6d9c
 def _subject(options, device):
-    "Return what is to be measured: images, streamed from a folder or .npz file, or else a generator."
-    path, size = Path(options.source), options.size
+    "Return what is to be measured: images, streamed from a folder or a file of arrays, or else a generator."
+    path, size, reading = Path(options.source), options.size, needed('tools.reading')
     if path.is_dir() and not (path / 'generator.safetensors').exists(): size = size or _own_size(path)
-    elif path.suffix not in ('.npz', '.npy', '.pt'): return find_generator(options.source, device, options.arch)
+    elif path.suffix not in ('.npz', '.npy', '.pt') or reading.holds_weights(path):
+        return reading.find_generator(options.source, device, options.arch)
     return open_data(path, size=size, channels=options.channels, device=device, stream=True)
 
 # %% ../nbs/05_cli.ipynb #b60a69df
@@ -223,45 +201,51 @@ def autogan_eval(options: EvalOptions):
         if not statistics: rows['real images'] = real_scores(evaluator, subject.size, options.seed)
     print(score_table(rows))
 
-# %% ../nbs/05_cli.ipynb #073858de
-def write_samples(
-    generator, # a `DerivedGenerator`
-    out, # a .png file for a grid; any other name is a new folder of single images
-    n: int = 64, # images
-    seed: int = 0, # of the latents
-    zoom: int = 1, # screen pixels per pixel
-):
-    "Draw images into a grid or a folder; raise FileExistsError if `out` exists already."
-    out = Path(out)
-    if out.exists(): raise FileExistsError(f'{str(out)!r} exists already: choose another name')
-    if n < 1: raise ValueError(f'{n} images, expected at least 1')
-    if out.suffix.lower() not in ('', '.png'): raise ValueError(f'{str(out)!r}: grids are written as .png, single images into a folder')
-    z = torch.randn(n, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
-    images = generate_images(generator, z.to(next(generator.parameters()).device))
-    if out.suffix.lower() == '.png': return save_png(out, images, ncols=8, zoom=zoom)
-    out.mkdir(parents=True)
-    for i, image in enumerate(images): save_png(out / f'{i:05d}.png', image[None], ncols=1, zoom=zoom)
-
 # %% ../nbs/05_cli.ipynb #35767eca
 @dataclass(frozen=True)
 class SampleOptions:
     "What to draw."
     source: str = 'digits' # a run folder, a generator file, or a published checkpoint; digits comes with the package
-    out: str = 'samples.png' # a .png file for a grid; any other name is a folder of single images
-    n: int = 64 # images
+    out: str = None # a .png file for a grid; a name without suffix is a folder of single images; by default samples.png
+    npz: str = None # instead: an .npz file of one array, arr_0, for programs that measure FID
+    video: str = None # instead: a .gif or .mp4 file of a walk through the latent space
+    n: int = None # images; by default 64, in a video 16
     seed: int = 0 # seed of the latents
-    zoom: int = 2 # screen pixels per pixel
+    seeds: str = None # instead: a seed for each image, such as 0-63 or 3,7,20-29; files are named after them
+    truncation: float = None # bound for the numbers of a latent, such as 0.7: better images, less variety
+    zoom: int = None # screen pixels per pixel; by default 2 in grids and videos, 1 in a folder
     arch: str = None # architecture, for a published checkpoint that holds a whole search or does not record it
     device: str = 'auto' # auto, cpu or cuda
+    quiet: bool = False # no progress bar
+
+# %% ../nbs/05_cli.ipynb #7519d9f8
+def _output(options):
+    "Return the file or folder to write samples to; raise ValueError if there are several, or if the name does not fit."
+    given = {name: getattr(options, name) for name in ('out', 'npz', 'video') if getattr(options, name)}
+    if len(given) > 1: raise ValueError(f'--{" and --".join(given)} are given: each is an output of its own, choose one')
+    for name, suffixes in dict(npz=['.npz'], video=['.gif', '.mp4']).items():
+        if name in given and Path(given[name]).suffix.lower() not in suffixes:
+            raise ValueError(f'--{name} is {given[name]!r}, expected a name that ends in {" or ".join(suffixes)}')
+    return next(iter(given.values()), 'samples.png')
+
+def _latents(options, sampling, out):
+    "Return the latents that the options ask for; raise ValueError if they contradict each other."
+    n = options.n if options.n is not None else 16 if Path(out).suffix.lower() in ('.gif', '.mp4') else 64
+    if options.seeds is None: return sampling.Latents(n, options.seed, truncation=options.truncation)
+    if options.n is not None or options.seed: raise ValueError('--seeds says which images to draw: leave out --n and --seed')
+    return sampling.Latents(seeds=sampling.read_seeds(options.seeds), truncation=options.truncation)
 
 # %% ../nbs/05_cli.ipynb #0a5b0c84
 @command
 def autogan_sample(options: SampleOptions):
     "Draw images from a saved generator."
     with plain_errors():
-        generator = find_generator(options.source, pick_device(options.device), options.arch)
-        write_samples(generator, options.out, options.n, options.seed, options.zoom)
-    print(options.out)
+        sampling, out = needed('tools.sampling'), _output(options)
+        latents = _latents(options, sampling, out)
+        sampling.check_samples(out, options.zoom)
+        generator = needed('tools.reading').find_generator(options.source, pick_device(options.device), options.arch)
+        sampling.write_samples(generator, out, latents, options.zoom, options.quiet)
+    print(out)
 
 # %% ../nbs/05_cli.ipynb #35d8348b
 @dataclass(frozen=True)
@@ -275,7 +259,8 @@ class ExportOptions:
 def autogan_export(options: ExportOptions):
     "Export a generator for other programs, and check that it still draws the same images."
     with plain_errors():
-        needed('practice.sharing').export_generator(find_generator(options.source, arch=options.arch), options.out)
+        generator = needed('tools.reading').find_generator(options.source, arch=options.arch)
+        needed('practice.sharing').export_generator(generator, options.out)
     print(options.out)
 
 # %% ../nbs/05_cli.ipynb #30b835c2

@@ -27,7 +27,8 @@ def read_checkpoint(
     if not Path(path).is_file(): raise FileNotFoundError(f'there is no checkpoint at {str(path)!r}')
     try:
         check_archive(path)
-        with torch.serialization.safe_globals(_NUMBERS): box = torch.load(path, map_location='cpu', weights_only=True)
+        with open(path, 'rb') as file, torch.serialization.safe_globals(_NUMBERS):       # not the path: PyTorch heeds some suffixes
+            box = torch.load(file, map_location='cpu', weights_only=True)
     except Exception as e:
         if asked := re.search(r'GLOBAL (\S{1,80})', str(e)):
             said = f'besides tensors, numbers and text it asks for {asked[1]}, which could run a program'
