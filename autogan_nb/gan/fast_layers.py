@@ -122,7 +122,7 @@ def both_sides(
 # %% ../../nbs/gan/22_fast_layers.ipynb #b88a90c2
 def _joined(blocks):
     "Add up blocks (n, p, 6, ...) that overlap by 2 along one axis, and return (n, p, 4, ...)."
-    middle = blocks[:, :, 1:5].contiguous()
+    middle = blocks[:, :, 1:5].clone(memory_format=torch.contiguous_format)      # never the gradient itself, which others may hold
     middle[:, :-1, 3] += blocks[:, 1:, 0]
     middle[:, 1:, 0] += blocks[:, :-1, 5]
     return middle
@@ -178,6 +178,7 @@ def pick_form(
     if step == 'conv' and cpu and out <= 4: return 'fold'
     if step == 'conv': return 'winograd' if cpu and width >= 96 and side >= 8 and side % 4 == height % 4 == 0 else 'plain'
     if step == 'pool': return 'kernel' if side >= 8 else 'plain'
+    if isinstance(n, torch.SymInt): return 'plain'            # any number of images: an exported graph must not depend on it
     return 'kernel' if n * height * side >= (4 * width if step == 'deconv' else width) else 'plain'     # merging two kernels must pay off
 
 # %% ../../nbs/gan/22_fast_layers.ipynb #3e48ca49

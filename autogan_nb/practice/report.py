@@ -191,7 +191,7 @@ def _shared(report, arch):
     sizes = gan['g_width'], gan['latent_dim'], gan['bottom'], report.preset['channels']
     G = SharedGenerator(len(report.preset['search']['grow_after']) + 1, *sizes)
     G.load_state_dict(_trainer(report.state['search'])['G'])
-    return derive_from(G, arch), f'{arch} with the shared weights of the search'
+    return derive_from(G, arch).eval(), f'{arch} with the shared weights of the search'
 
 # %% ../../nbs/practice/106_report.ipynb #78a040a1
 def newest_generator(
