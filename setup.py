@@ -20,7 +20,7 @@ setup(
     package_data={cfg['lib_path']: ['pretrained/*.safetensors', 'report.ipynb']},
     python_requires=f">={cfg['min_python']}",
     install_requires=shlex.split(cfg['requirements']),
-    extras_require={extra: shlex.split(cfg[f'{extra}_requirements']) for extra in ('onnx', 'dev')},
+    extras_require={extra: shlex.split(cfg[f'{extra}_requirements']) for extra in ('onnx', 'heic', 'dev')},
     entry_points={'console_scripts': [l.strip() for l in cfg['console_scripts'].splitlines() if l.strip()],
                   'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]},
     zip_safe=False,
