@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from PIL import Image
 from .core import pick_device
+from .data.folders import own_size
+from .data.places import is_archive
 from .data.streaming import open_data
 from .files import write_atomic
 from .show import save_png
@@ -156,22 +157,17 @@ def find_generator(
     return load_generator(path / 'generator.safetensors' if path.is_dir() else path, device)
 
 # %% ../nbs/05_cli.ipynb #2fb7143e
-def _own_size(folder):
-    "Return the shorter side of a folder's first image; raise ValueError if there is none that can be read."
-    first = next((f for f in sorted(folder.rglob('*')) if f.suffix.lower() in Image.registered_extensions()), None)
-    if first is None: raise ValueError(f'neither a generator nor images in {str(folder)!r}')
-    try:
-        with Image.open(first) as image: return min(image.size)
-    except (OSError, ValueError, Image.DecompressionBombError):
-        raise ValueError(f'{str(first)!r} cannot be read as an image: give --size') from None
+def _is_place(path):
+    "Return whether a path is a folder of images, not a run folder, or an archive."
+    return is_archive(path) or path.is_dir() and not (path / 'generator.safetensors').exists()
 
 # %% ../nbs/05_cli.ipynb #af9c6d9c
 def _subject(options, device):
-    "Return what is to be measured: images, streamed from a folder or .npz file, or else a generator."
+    "Return what is to be measured: images, streamed from a folder, archive or .npz file, or else a generator."
     path, size = Path(options.source), options.size
-    if path.is_dir() and not (path / 'generator.safetensors').exists(): size = size or _own_size(path)
+    if _is_place(path): size = size or own_size(path)
     elif path.suffix not in ('.npz', '.npy', '.pt'): return find_generator(options.source, device, options.arch)
-    return open_data(path, size=size, channels=options.channels, device=device, stream=True)
+    return open_data(path, size=size, channels=options.channels, device=device, stream=True, quiet=options.quiet, fit=options.fit or 'crop')
 
 # %% ../nbs/05_cli.ipynb #b60a69df
 def _measured_on(options, notes):
@@ -184,7 +180,7 @@ def _measured_on(options, notes):
 @dataclass(frozen=True)
 class EvalOptions:
     "What to measure, and how."
-    source: str # a run folder, a generator file, a published checkpoint (.pth), a folder of images, or an .npz file of images
+    source: str # a run folder, a generator file, a published checkpoint (.pth), a folder, .zip or .tar of images, or an .npz file of images
     arch: str = None # architecture, for a published checkpoint that holds a whole search or does not record it
     data: str = None # real images: a data set, a folder, or an .npz file of images or statistics (mu, sigma); as in training by default
     root: str = None # folder where data sets are stored
@@ -192,7 +188,8 @@ class EvalOptions:
     extractor: str = None # feature extractor: digits or inception; as in training by default
     metrics: str = 'score,fid' # any of score, fid, kid, pr (precision and recall), or all
     kid_subset: int = 1000 # images in each of the 100 subsets of KID
-    size: int = None # side of the given images in pixels; by default that of the first one
+    size: int = None # side of the given images in pixels; by default the median of their shorter sides
+    fit: str = None # how to make images of other shapes square: crop (the middle), pad or stretch; as in training or crop by default
     channels: int = None # channels of the given images: 1 for greyscale, 3 for colour
     images: int = 5000 # images to draw from a generator
     splits: int = 10 # number of splits for the score
@@ -212,9 +209,10 @@ def autogan_eval(options: EvalOptions):
     with plain_errors():
         device = pick_device(options.device)
         subject = _subject(options, device)
-        real, extractor = _measured_on(options, getattr(subject, 'notes', {}))
-        statistics = holds_statistics(real)
-        how = dict(size=subject.size, channels=subject.channels, device=device, root=options.root, quiet=options.quiet)
+        notes = getattr(subject, 'notes', {})
+        real, extractor = _measured_on(options, notes)
+        statistics, fit = holds_statistics(real), options.fit or notes.get('fit', 'crop')
+        how = dict(size=subject.size, channels=subject.channels, device=device, root=options.root, quiet=options.quiet, fit=fit)
         if not statistics: real = open_data(real, **how)
         evaluator = _evaluator(options, real, extractor, device)
         if options.write_reference: evaluator.reference(subject.size).save(options.write_reference)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from ..files import _revive
 from ..data.datasets import DATASETS
+from ..data.decoding import FITS
 from ..data.images import check_size
 from ..gan.engine import Engine
 from ..gan.training import GANConfig, RECIPES, TrainConfig
@@ -25,13 +26,14 @@ from ..settings import checked, fields_of, flat, from_text, settings_of, to_text
 @dataclass(frozen=True)
 class Preset:
     "All settings of a job; raise ValueError if they don't fit together."
-    data: str = 'cifar10' # data set (digits, cifar10, stl10), a folder of images, or an .npz file
+    data: str = 'cifar10' # data set (digits, fashion-mnist, cifar10, ...), a folder, .zip or .tar of images, or an .npz file
     size: int = 32 # pixels: the bottom width (4) doubled once per cell, so 8, 16, 32, ...
     channels: int = 3 # 3 for colour, 1 for greyscale
     root: str = None # folder where data sets are stored; the cache folder by default
     stream: bool = False # read images from disk while training, for data larger than memory
     workers: int = 2 # processes that read a stream
     broken: str = 'skip' # what to do with unreadable files: skip (with a warning) or refuse
+    fit: str = 'crop' # how to make images of other shapes square: crop (the middle), pad (with black) or stretch
     extractor: str = 'inception' # feature extractor of the evaluator: digits or inception
     search: SearchConfig = SearchConfig() # the search and its controller
     search_gan: GANConfig = GANConfig(g_width=128, d_width=64) # the shared GAN
@@ -48,6 +50,7 @@ class Preset:
             raise ValueError(f'M = {self.search.candidates} candidates, but the first cell has only {n} variants')
         if labels := self.search_gan.n_classes or self.final_gan.n_classes:
             raise ValueError(f'n_classes is {labels}, but the networks of the commands take no labels: expected 0')
+        if self.fit not in FITS: raise ValueError(f'fit is {self.fit!r}, expected one of {", ".join(FITS)}')
         if self.train.finalists > self.search.top_k:
             raise ValueError(f'{self.train.finalists} finalists, but the search selects only K = {self.search.top_k} architectures')
 
@@ -101,7 +104,7 @@ class Option(NamedTuple):
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
 _in_search = ('strategy', 'iterations', 'grow_after', 'epochs', 'controller_steps', 'candidates', 'top_k', 'reward_images')
-OPTIONS = {name: Option('data', (name,)) for name in ('data', 'root', 'stream', 'workers', 'broken', 'size', 'channels')} | {
+OPTIONS = {name: Option('data', (name,)) for name in ('data', 'root', 'stream', 'workers', 'broken', 'fit', 'size', 'channels')} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
 } | {name: Option('search', (f'search.{name}',)) for name in _in_search} | {
     'finalists': Option('search', ('train.finalists',)),
