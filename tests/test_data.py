@@ -1,9 +1,12 @@
 "Test what is read from disk as users have it: untidy folders, odd files, archives, names, and the commands on them."
 import gzip
 import io
+import subprocess
+import sys
 import tarfile
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,6 +235,15 @@ def test_a_fit_is_an_option_of_the_commands_and_is_in_the_protocol(fit, photos, 
             'stretch': 'stretches 80x60 to 60x60: 25 % squeeze along the longer side'}[fit]
     assert code == 0 and f'photos: {said}\n' in err
     assert f'(12 images ({said}), 10 splits, against 12 photos at 16x16 ({said}))' in out
+
+
+def test_a_generator_is_measured_with_the_fit_it_was_trained_with(photos, tmp_path):
+    tiny = '--channels 3 --steps 2 --eval-images 60 --g-width 8 --d-width 8 --device cpu --no-report -q --fit pad'.split()
+    for command, *words in (['autogan_train', '--data', photos, '--out', tmp_path/'run', *tiny],
+                            ['autogan_eval', tmp_path/'run', '--images', 60, '--device', 'cpu', '-q']):
+        done = subprocess.run([Path(sys.executable).parent/command, *map(str, words)], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert 'against 12 photos at 32x32 (pads 80x60 to 80x80: 25 % of each square is black)' in done.stdout
 
 
 def test_square_images_have_nothing_to_say(tmp_path, capsys):
