@@ -7,6 +7,7 @@ It must not leave files behind, run code from a file, hang, or fill the memory.
     pytest tests/test_fuzz.py --long                                 10,000 inputs for each reader
     python tests/test_fuzz.py 10000 nbs/results/fuzz.json            the same, and write the counts to a file"""
 import copy
+import gzip
 import io
 import json
 import math
@@ -17,6 +18,7 @@ import resource
 import signal
 import struct
 import sys
+import tarfile
 import tempfile
 import time
 import warnings
@@ -42,9 +44,11 @@ from autogan_nb.settings import settings_of
 from autogan_nb.shell import read_options
 from autogan_nb.files import load_weights, save_weights
 from autogan_nb.practice.runs import RunFolder
-from autogan_nb.data.datasets import array_file, cifar10
-from autogan_nb.data.folders import read_image, image_folder, quiet_pillow
+from autogan_nb.data.datasets import array_file
+from autogan_nb.data.decoding import read_image, quiet_pillow
+from autogan_nb.data.folders import image_folder, look_at, is_colour
 from autogan_nb.data.images import ImageData
+from autogan_nb.data.named import cifar10, read_idx
 from autogan_nb.search.derived_gan import DerivedGenerator, load_generator, save_generator
 from autogan_nb.gan.discriminator import Discriminator, load_discriminator, save_discriminator
 from autogan_nb.metrics.inception import _read_weights
@@ -577,12 +581,49 @@ def image_readers():
         Image.fromarray(picture).save(file, kind)
         return file.getvalue()
     postscript = b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\nshowpage\n'
-    seeds = [encode(kind) for kind in ('PNG', 'JPEG', 'BMP', 'WEBP', 'GIF', 'TIFF')] + [postscript]
+    seeds = [encode(kind) for kind in ('PNG', 'JPEG', 'BMP', 'WEBP', 'GIF', 'TIFF', 'PPM', 'JPEG2000', 'AVIF')] + [postscript]
     def good(image): assert image.shape == (3, 8, 8) and image.dtype == torch.uint8
     def read(path):
         with quiet_pillow(): return read_image(path, 8, 3)
     inputs = st.one_of(changed_bytes(seeds), changed_bytes(seeds), st.binary(max_size=99), st.sampled_from(seeds))
     yield Reader('image files', inputs, from_file(read, 'x.png'), good, refuses=(), share=.3)
+    def survey(path):
+        with quiet_pillow(): return look_at(path), is_colour(path)
+    def seen(found): assert (found[0] is None or min(found[0].size) > 0) and found[1] in (True, False, None)
+    yield Reader('what is seen of image files', inputs, from_file(survey, 'x.png'), seen, refuses=())
+
+
+def archived(suffix, mode='w'):
+    "Return an archive of three small images, one of them in a folder."
+    content, file = io.BytesIO(), io.BytesIO()
+    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(content, 'PNG')
+    names = ('a.png', 'b/c.png', '../d.png')
+    if suffix == '.zip':
+        with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
+            for name in names: archive.writestr(name, content.getvalue())
+    else:
+        with tarfile.open(fileobj=file, mode=mode) as archive:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = len(content.getvalue())
+                archive.addfile(member, io.BytesIO(content.getvalue()))
+    return file.getvalue()
+
+
+def archive_readers():
+    def read(path):
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            return image_folder(path, 8, quiet=True)
+    for suffix, mode in (('.zip', ''), ('.tar', 'w'), ('.tar.gz', 'w:gz'), ('.tar.xz', 'w:xz'), ('.tar.bz2', 'w:bz2')):
+        seeds = [archived(suffix, mode)]
+        inputs = st.one_of(changed_bytes(seeds), rezipped(seeds) if suffix == '.zip' else changed_bytes(seeds), st.binary(max_size=99))
+        yield Reader(f'images in {suffix}', inputs, from_file(read, f'x{suffix}'), good_images, share=.3)
+    head = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 4])
+    idx = [head + bytes(32), gzip.compress(head + bytes(32))]
+    def bytes_only(found): assert found.dtype == torch.uint8 and 0 < found.numel() < 2**28
+    inputs = st.one_of(changed_bytes(idx), st.binary(max_size=40), st.sampled_from(idx))
+    for name in ('x.gz', 'x'): yield Reader(f'IDX in {name}', inputs, from_file(read_idx, name), bytes_only, share=.3)
 
 
 def export_readers():
@@ -596,7 +637,7 @@ def export_readers():
 
 
 FAMILIES = [architecture_readers, preset_readers, option_readers, config_readers, array_readers,
-            weight_readers, published_readers, checkpoint_readers, image_readers, export_readers]
+            weight_readers, published_readers, checkpoint_readers, image_readers, archive_readers, export_readers]
 
 
 @pytest.mark.parametrize('family', FAMILIES, ids=lambda f: f.__name__)
@@ -730,6 +771,14 @@ def claimed_shape(path):
     path.write_bytes(npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 9, 9)}" % 10**15) + b'x')
 
 
+def bomb_tar(path):
+    "Write a compressed tar of half a megabyte with a file of 300 MiB."
+    with tarfile.open(path, 'w:gz') as archive, open('/dev/zero', 'rb') as zeros:
+        member = tarfile.TarInfo('a.png')
+        member.size = 300 * 2**20
+        archive.addfile(member, zeros)
+
+
 BOMBS = {
     'npz': (lambda path: path.write_bytes(bomb_npz()), array_file, '314,572,928 bytes'),
     'npy': (claimed_shape, array_file, 'not a file of plain arrays'),
@@ -738,6 +787,8 @@ BOMBS = {
     'discriminator': (wide_discriminator, load_discriminator, 'cannot build a network with the settings'),
     'safetensors': (huge_header, load_weights, 'not a safetensors file'),
     'png': (many_pixels, lambda path: image_folder(path.parent, 8), 'more than 67,108,864 pixels'),
+    'zip': (lambda path: path.write_bytes(bomb_npz()), lambda path: image_folder(path, 8), '314,572,800 bytes|314,572,928 bytes'),
+    'tgz': (bomb_tar, lambda path: image_folder(path, 8), 'more than 268,435,456 bytes'),
 }
 
 

@@ -208,12 +208,15 @@ def _record(self: Evaluator, n, figures, **facts) -> Scores:
     return Scores(**figures, images=n, splits=self.splits, extractor=self.extractor.name, dims=self.extractor.dim, more=more, **facts)
 
 # %% ../../nbs/metrics/37_evaluator.ipynb #48de8353
+def _described(data, size):
+    "Name a data set, its size, and what was done to make its images square."
+    return f'{len(data):,} {data.name} at {size}x{size}' + (f' ({data.fit})' if getattr(data, 'fit', '') else '')
+
 @patch
 def _reference_facts(self: Evaluator, size) -> dict:
     if self.file:
         return dict(reference=f'statistics in {self.file.name}', reference_name=self.file.name, reference_images=self.reference(size).n)
-    n, name = len(self.data), self.data.name
-    return dict(reference=f'{n:,} {name} at {size}x{size}', reference_name=name, reference_images=n, reference_size=size)
+    return dict(reference=_described(self.data, size), reference_name=self.data.name, reference_images=len(self.data), reference_size=size)
 
 # %% ../../nbs/metrics/37_evaluator.ipynb #72573ea7
 @patch
@@ -230,7 +233,7 @@ def measure(self: Evaluator,
     state = MetricState([METRICS[name].gather for name in self.metrics], n, self.splits, order)
     for seen, size in self._look(batches, n, 'measuring images'): state.update(seen)
     figures = self._compare(state, self._real(size), self.metrics)
-    scores = self._record(n, figures, **self._reference_facts(size), seed=seed, ema=ema)
+    scores = self._record(n, figures, **self._reference_facts(size), seed=seed, ema=ema, fit=getattr(images, 'fit', '') or None)
     few, sentence = _too_few(scores)
     if scores.extractor == 'inception' and scores.caveats: sentence = f"not comparable with published figures: {'; '.join(scores.caveats)}"
     elif not few: return scores
@@ -245,7 +248,7 @@ def real_scores(
 ) -> Scores: # score of all images; other figures of one half against the other
     "Measure the real images themselves; the halves are smaller sets, so their FID is a little too high."
     if evaluator.file: raise ValueError(f'the scores of real images need the images, but {evaluator.file.name} holds only statistics')
-    n, name, start = len(evaluator.data), evaluator.data.name, 0
+    n, start = len(evaluator.data), 0
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     second = torch.zeros(n, dtype=torch.bool).index_fill(0, order.chunk(2)[1], True)
     compared, alone = ([m for m in evaluator.metrics if METRICS[m].reference == yes] for yes in (True, False))
@@ -257,8 +260,8 @@ def real_scores(
         for half, rows in zip(halves, (~there, there)):
             if rows.any(): half.update(Features(seen.features[rows], seen.logits[rows]))
     figures = evaluator._compare(whole, None, alone) | evaluator._compare(*halves, compared)
-    return evaluator._record(n, figures, reference=f'{n:,} {name} at {size}x{size}, one half against the other',
-                             reference_name=name, reference_images=n // 2, reference_size=size, seed=seed)
+    return evaluator._record(n, figures, reference=f'{_described(evaluator.data, size)}, one half against the other',
+                             reference_name=evaluator.data.name, reference_images=n // 2, reference_size=size, seed=seed)
 
 # %% ../../nbs/metrics/37_evaluator.ipynb #8c3f67ea
 @torch.no_grad()

@@ -121,6 +121,7 @@ class Scores:
     reference_name: str = None    # data set; 'cifar10-test' is the test split
     reference_images: int = None  # None: a statistics file without a count
     reference_size: int = None    # pixels
+    fit: str = None           # what was done to make the measured images square, in words; None: they were square
     more: dict = field(default_factory=dict, hash=False)  # figures and settings of other metrics
 
     @property
@@ -168,7 +169,7 @@ def protocol(self: Scores) -> str: # a line
     values = vars(self) | self.more
     rows = [row for row in METRICS.values() if any(values.get(name) is not None for name in row.figures)]
     words = lambda reference: [row.protocol(self) for row in rows if row.reference == reference]
-    parts = [f'{self.images:,} images', *words(False), f'against {self.reference}', *words(True),
+    parts = [f'{self.images:,} images' + (f' ({self.fit})' if self.fit else ''), *words(False), f'against {self.reference}', *words(True),
              self.seed is not None and f'seed {self.seed}',
              {True: 'moving average of the weights', False: 'weights of the last step'}.get(self.ema)]
     return ', '.join(part for part in parts if part)

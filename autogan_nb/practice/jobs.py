@@ -25,7 +25,7 @@ def prepare(
     "Load a job's data and evaluator; raise ValueError or OSError if the settings or the device don't allow it."
     device = pick_device(device)
     preset.engine.check(device)
-    how = {name: getattr(preset, name) for name in ('size', 'channels', 'root', 'stream', 'workers', 'broken')}
+    how = {name: getattr(preset, name) for name in ('size', 'channels', 'root', 'stream', 'workers', 'broken', 'fit')}
     data = open_data(preset.data, device=device, quiet=quiet, **how)
     return Evaluator(get_extractor(preset.extractor, device, quiet), data, preset.train.splits)
 

@@ -20,13 +20,14 @@ from ..settings import checked, fields_of, flat, from_text, settings_of, to_text
 @dataclass(frozen=True)
 class Preset:
     "All settings of a job; raise ValueError if they don't fit together."
-    data: str = 'cifar10' # data set (digits, cifar10, stl10), a folder of images, or an .npz file
+    data: str = 'cifar10' # data set (digits, fashion-mnist, cifar10, ...), a folder, .zip or .tar of images, or an .npz file
     size: int = 32 # pixels: the bottom width (4) doubled once per cell, so 8, 16, 32, ...
     channels: int = 3 # 3 for colour, 1 for greyscale
     root: str = None # folder where data sets are stored; the cache folder by default
     stream: bool = False # read images from disk while training, for data larger than memory
     workers: int = 2 # processes that read a stream
     broken: str = 'skip' # what to do with unreadable files: skip (with a warning) or refuse
+    fit: str = 'crop' # how to make images of other shapes square: crop (the middle), pad (with black) or stretch
     extractor: str = 'inception' # feature extractor of the evaluator: digits or inception
     search: SearchConfig = SearchConfig() # the search and its controller
     search_gan: GANConfig = GANConfig(g_width=128, d_width=64) # the shared GAN
@@ -62,6 +63,8 @@ def found_in_registries(
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
     for gan in (preset.search_gan, preset.final_gan): needed('gan.objective').make_objective(gan.loss, gan.terms, gan.transforms)
     needed('search.mlas').get_strategy(preset.search.strategy)
+    fits = needed('data.decoding').FITS
+    if preset.fit not in fits: raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')
     if preset.search.candidates <= (n := needed('search.space').AUTOGAN.count(1)): return preset
     raise ValueError(f'candidates is {preset.search.candidates}, but the first cell has only {n} variants')
 
@@ -104,7 +107,7 @@ class Option(NamedTuple):
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
 _in_search = ('strategy', 'iterations', 'grow_after', 'epochs', 'controller_steps', 'candidates', 'top_k', 'reward_images')
-OPTIONS = {name: Option('data', (name,)) for name in ('data', 'root', 'stream', 'workers', 'broken', 'size', 'channels')} | {
+OPTIONS = {name: Option('data', (name,)) for name in ('data', 'root', 'stream', 'workers', 'broken', 'fit', 'size', 'channels')} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
 } | {name: Option('search', (f'search.{name}',)) for name in _in_search} | {
     'finalists': Option('search', ('train.finalists',)),

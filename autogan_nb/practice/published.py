@@ -6,7 +6,7 @@
 __all__ = ['read_checkpoint', 'recognise', 'load_published', 'load_published_discriminator']
 
 # %% ../../nbs/practice/108_published.ipynb #224cc4c3
-import itertools, math, re, reprlib
+import itertools, math, os, re, reprlib
 from pathlib import Path
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ def read_checkpoint(
     if not Path(path).is_file(): raise FileNotFoundError(f'there is no checkpoint at {str(path)!r}')
     try:
         check_archive(path)
-        with torch.serialization.safe_globals(_NUMBERS): box = torch.load(path, map_location='cpu', weights_only=True)
+        with open(path, 'rb') as file, torch.serialization.safe_globals(_NUMBERS):       # not the path: PyTorch heeds some suffixes
+            box = torch.load(file, map_location='cpu', weights_only=True)
     except Exception as e:
         if asked := re.search(r'GLOBAL (\S{1,80})', str(e)):
             said = f'besides tensors, numbers and text it asks for {asked[1]}, which could run a program'
@@ -129,17 +130,25 @@ def _check_fixed(arch, weights):
     if extra: raise ValueError(f'the checkpoint has {_listed(extra[:1])}, which the architecture {arch} lacks')
 
 # %% ../../nbs/practice/108_published.ipynb #8b35bd33
+_WRAPPERS = re.compile(r'((module|_orig_mod)\.)+')
+
+def _unwrapped(weights):
+    "Remove what DataParallel and torch.compile put before the names of a network's tensors, if all names have it."
+    if not all(isinstance(name, str) for name in weights): return weights
+    found = _WRAPPERS.match(os.path.commonprefix(list(weights)))
+    return {name[found.end():]: weight for name, weight in weights.items()} if found else weights
+
 def _find_weights(box, keys, part):
     "Return the weights under the first of `keys`, or the file itself if it has `part`, and the key. ValueError if there are none."
-    key = next((key for key in keys if key in box), None)
-    weights = box if key is None and part in box else box.get(key)
+    key, bare = next((key for key in keys if key in box), None), _unwrapped(box)
+    weights = bare if key is None and part in bare else box.get(key)
     if weights is None: raise ValueError(f"expected {' or '.join(keys)} in the checkpoint, but it has {_listed(box)}")
     where = f'under {key}' if key else 'only'
     if not isinstance(weights, dict) or not all(isinstance(w, torch.Tensor) for w in weights.values()):
         raise ValueError(f'expected a dictionary of tensors {where}')
     if not all(isinstance(name, str) and is_stored(w) and not w.is_complex() for name, w in weights.items()):
         raise ValueError(f'expected a dictionary of named real tensors {where}, each stored in full')
-    return weights, key or 'the file itself'
+    return _unwrapped(weights), key or 'the file itself'
 
 # %% ../../nbs/practice/108_published.ipynb #da5ab3b5
 def _shared_generator(weights, arch):

@@ -210,7 +210,7 @@ def real_images(
     report: Report, # any run
 ) -> tuple: # (data or None, why there is none)
     "Open the real images of a run, without downloading."
-    p, options = report.preset, ('size', 'channels', 'root', 'stream', 'workers', 'broken')
+    p, options = report.preset, ('size', 'channels', 'root', 'stream', 'workers', 'broken', 'fit')
     try:
         if p['data'] in DATASETS: DATASETS[p['data']](root=p.get('root'), **{} if p['data'] == 'digits' else dict(download=False))
         return open_data(p['data'], quiet=True, **{name: p[name] for name in options if name in p}), ''

@@ -233,6 +233,7 @@ def _save_trained(job, name, training):
     generator, file = training.best_generator, file_name(name)
     scores = _measured(job, generator)
     facts = dict(data=job.preset.data, seed=job.seed, steps=training.best['step'] if training.best else training.trainer.steps)
+    if job.preset.fit != 'crop': facts['fit'] = job.preset.fit                  # autogan_eval prepares the real images in the same way
     save_generator(job.path('generators', f'{file}.safetensors'), generator, scores=scores.record(), ema=True, **facts)
     facts['steps'] = training.trainer.steps
     save_discriminator(job.path('discriminators', f'{file}.safetensors'), training.trainer.D, **facts)
