@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from .practice.presets import SearchOptions, TrainOptions, command_line, given, settings_from
+from .practice.presets import PRESETS, SearchOptions, TrainOptions, asked_for, command_line, given, settings_from
 from .shell import command, dashed, end, needed, plain_errors
 
 # %% ../nbs/05_cli.ipynb #c90f5f63
@@ -75,15 +75,29 @@ def _carry_out(work, job, no_report):
     print(results)
     if not no_report: _add_report(job)
 
+# %% ../nbs/05_cli.ipynb #c4005e02
+def _chosen(options, held={}, sized=True):
+    "Choose settings that suit the data, print them, and return them; none if another preset than the default one is named."
+    if options.preset != type(options).preset: return {}
+    gpu = needed('core').pick_device(options.device).type == 'cuda'
+    chosen, lines = needed('tools.own_images').choose(asked_for(options) | held, options.start(), gpu, sized)
+    if not options.quiet: print('\n'.join(lines), end='\n' * bool(lines), flush=True)
+    return chosen
+
+def _run_name(options, settings):
+    "Name a run after its data, or after the preset if the data are the preset's."
+    own = settings.data != PRESETS[options.preset].data
+    return f'{needed("tools.own_images").data_name(settings.data) if own else options.preset}-seed{options.seed}'
+
 # %% ../nbs/05_cli.ipynb #b3e37b0b
 @command
 def autogan_search(options: SearchOptions):
     "Let a machine design a GAN: search, train the best architectures from scratch, measure, show."
     with plain_errors(SearchOptions):
         jobs, run = needed('practice.jobs'), _resumed('autogan_search', options)
-        settings = jobs.continued(run, vars(options)) if run else settings_from(options)
+        settings = jobs.continued(run, vars(options)) if run else settings_from(options, chosen=_chosen(options))
         evaluator = jobs.prepare(settings, options.device, options.quiet)
-        out = options.out or f'runs/{options.preset}-seed{options.seed}'
+        out = options.out or f'runs/{_run_name(options, settings)}'
         made = run or jobs.new_run(out, settings, options.seed, command=command_line('autogan_search', options, settings))
         job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
     _carry_out(needed('practice.trainings').search_job, job, options.no_report)
@@ -108,7 +122,7 @@ def _new_training(options):
     if start and 'arch' in given(options) and arch != start.arch:
         raise ValueError(f'--arch is {options.arch!r}, but the generator of --from is {start.arch}: leave out --arch')
     arch, held = (start.arch, start.settings) if start else (arch, {})
-    settings = settings_from(options, arch.size, held)
+    settings = settings_from(options, arch.size, held, _chosen(options, held, sized=False))
     facts = dict(arch=str(arch), command=command_line('autogan_train', options, settings))
     return settings, facts | ({'from': start.files} if start else {})
 
@@ -120,7 +134,7 @@ def autogan_train(options: TrainOptions):
         jobs, run = needed('practice.jobs'), _resumed('autogan_train', options)
         settings, facts = (jobs.continued(run, vars(options)), {}) if run else _new_training(options)
         evaluator = jobs.prepare(settings, options.device, options.quiet)
-        out = options.out or f'runs/train-{options.preset}-seed{options.seed}'
+        out = options.out or f'runs/train-{_run_name(options, settings)}'
         made = run or jobs.new_run(out, settings, options.seed, **facts)
         job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
     _carry_out(needed('practice.trainings').train_job, job, options.no_report)

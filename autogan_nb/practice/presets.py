@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PRESETS', 'OPTIONS', 'SearchOptions', 'TrainOptions', 'Preset', 'found_in_registries', 'preset_from', 'read_config',
            'Option', 'named', 'spread', 'growths', 'configure', 'RunOptions', 'with_short_names', 'Trained',
-           'read_sets', 'settings_from', 'given', 'command_line']
+           'read_sets', 'asked_for', 'settings_from', 'given', 'command_line']
 
 # %% ../../nbs/practice/102_presets.ipynb #00c3917c
 import os, reprlib, shlex
@@ -183,13 +183,14 @@ def configure(
     recipe: str = None, # a name in `RECIPES`: how to train from scratch; None: as in the preset
     config: dict = None, # settings, nested as `read_config` returns them
     settings: dict = None, # settings by dotted name
+    chosen: dict = {}, # settings by dotted name that were chosen to suit the data: all others take precedence
     **options, # values by short name; None means not given
 ) -> Preset:
     "Change settings of a preset; raise ValueError for an unknown name, a value of the wrong type, or settings that don't fit together."
     start = _with_recipe(named(PRESETS, 'preset', preset), recipe)
     short = {dotted: value for name, value in options.items() if value is not None for dotted in named(OPTIONS, 'option', name).of}
     values = {}
-    for layer in (flat(start, config or {}), short | (settings or {})): values = _with_growths(start, values, checked(start, layer))
+    for layer in (chosen, flat(start, config or {}), short | (settings or {})): values = _with_growths(start, values, checked(start, layer))
     return found_in_registries(with_settings(start, {name: _absolute(name, value) for name, value in values.items()}))
 
 # %% ../../nbs/practice/102_presets.ipynb #4afdcfe9
@@ -253,27 +254,36 @@ def read_sets(
     return found
 
 # %% ../../nbs/practice/102_presets.ipynb #85cf059b
-def _asked(config, short, sets):
-    "Merge settings from a file, by short names and by dotted names; later ones take precedence."
-    return config | {dotted: value for name, value in short.items() if value is not None for dotted in OPTIONS[name].of} | sets
+def _layers(options, start):
+    "Return the settings in a file, those with short names, and single ones, as the options give them."
+    config = read_config(options.config) if options.config else {}
+    return config, {name: getattr(options, name, None) for name in OPTIONS}, read_sets(options.set, start)
+
+def asked_for(
+    options: RunOptions, # of a command
+) -> dict: # dotted name to value
+    "Return the settings that a command's options ask for: from a file, by short names and by dotted names; later ones take precedence."
+    start = options.start()
+    config, short, sets = _layers(options, start)
+    return flat(start, config) | {dotted: value for name, value in short.items() if value is not None for dotted in OPTIONS[name].of} | sets
 
 # %% ../../nbs/practice/102_presets.ipynb #184a4571
 def settings_from(
     options: RunOptions, # of a command
     size_of = None, # function from bottom width to image size, if the architecture is given
     held: dict = {}, # dotted name to value, for settings that networks to start from have already
+    chosen: dict = {}, # the same, for settings that suit the data: all others take precedence
 ) -> Preset:
     "Return the settings that result from a command's options; raise ValueError as `configure` does, or if they contradict `held`."
     start = options.start()
-    config, sets = read_config(options.config) if options.config else {}, read_sets(options.set, start)
-    short = {name: getattr(options, name, None) for name in OPTIONS}
-    asked = _asked(flat(start, config), short, sets)
+    config, short, sets = _layers(options, start)
+    asked = asked_for(options)
     for name, value in held.items():
         if asked.get(name, value) != value: raise ValueError(f'{name} is {asked[name]}, but the networks of --from have {value}')
     if size_of:
         if 'size' in sets: raise ValueError("the size follows from the architecture: leave out '--set size'")
         sets['size'] = size_of((asked | held).get('final_gan.bottom', start.final_gan.bottom))
-    return configure(options.preset, options.recipe, config, sets | held, **short)
+    return configure(options.preset, options.recipe, config, sets | held, chosen, **short)
 
 # %% ../../nbs/practice/102_presets.ipynb #fd5f4839
 def given(
