@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 from torch.utils.flop_counter import FlopCounterMode
 from typing import NamedTuple
+from ..core import make_rng
 from ..files import HubModel
 from ..gan.layers import as_maps, plain_forms, xavier_init_
 from ..loops import AutoBatch
@@ -101,7 +102,8 @@ def generator_cost(
 def derive_from(
     shared: nn.Module, # a `SharedGenerator`
     arch, # an `Architecture` with no more cells than `shared`, or anything that `Architecture.parse` reads
-) -> DerivedGenerator: # on the same device
+    batches: int = 5, # of 100 latents each, always the same, to measure the statistics of batch norm; 0: leave them as in a new network
+) -> DerivedGenerator: # on the same device, in train mode
     "Return a derived generator with a copy of the shared generator's weights; ValueError if the architecture has more cells."
     arch = Architecture.parse(arch)
     if len(arch) > len(shared.cells):
@@ -109,7 +111,8 @@ def derive_from(
     derived = DerivedGenerator(arch, shared.width, shared.latent_dim, shared.bottom, shared.channels)
     weights = shared.state_dict()
     derived.load_state_dict({name: weights[name] for name, _ in derived.named_parameters()}, strict=False)
-    return derived.to(next(shared.parameters()).device)
+    derived.to(next(shared.parameters()).device)
+    return settle_statistics(derived, make_rng(0), batches).train() if batches else derived
 
 # %% ../../nbs/search/43_derived_gan.ipynb #bc747c7d
 def settle_statistics(
