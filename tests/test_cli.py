@@ -216,7 +216,7 @@ def test_what_was_found_is_trained_again_with_evaluations(finished, tmp_path):
 
 def test_images_are_measured_like_the_generator_that_drew_them(finished, tmp_path):
     path, _, _ = finished
-    assert run(tmp_path, 'autogan_sample', path, '--out', 'many', '--n', 120, '--zoom', 1)[0] == 0
+    assert run(tmp_path, 'autogan_sample', path, '--out', 'many', '--n', 120)[0] == 0
     words = ['--data', 'digits', '--extractor', 'digits', '--metrics', 'all', '--kid-subset', 100, '--write-reference', 'real.npz']
     code, out, _ = run(tmp_path, 'autogan_eval', 'many', *words)
     assert code == 0, out
@@ -266,6 +266,26 @@ def test_digits_come_with_the_package(tmp_path):
     assert (tmp_path/'digits.onnx').stat().st_size < 1e6
 
 
+def test_samples_of_any_kind_are_the_generators_own_images(tmp_path):
+    for words in (['--out', 'many'], ['--npz', 'many.npz']):
+        assert run(tmp_path, 'autogan_sample', '-q', '--n', 300, '--seed', 1_000_003, *words)[::2] == (0, '')       # the evaluator's latents
+    single = np.stack([np.array(Image.open(file)) for file in sorted((tmp_path/'many').iterdir())])
+    with np.load(tmp_path/'many.npz') as file: assert single.shape == (300, 32, 32) and (file['arr_0'][..., 0] == single).all()
+    rows = [run(tmp_path, 'autogan_eval', source, '--data', 'digits', '--extractor', 'digits', '-q', *more)[1].splitlines()[1].split()
+            for source, more in (('digits', ['--images', 300]), ('many', []), ('many.npz', []))]
+    assert [row[4] for row in rows] == [rows[0][4]] * 3, rows                           # so the FID is the same
+    for seeds in ('7', '3-9'): assert run(tmp_path, 'autogan_sample', '-q', '--seeds', seeds, '--out', f's{seeds}')[0] == 0
+    assert (tmp_path/'s7/seed0007.png').read_bytes() == (tmp_path/'s3-9/seed0007.png').read_bytes()
+    assert run(tmp_path, 'autogan_sample', '-q', '--video', 'walk.gif', '--n', 2)[:2] == (0, 'walk.gif\n')
+    with Image.open(tmp_path/'walk.gif') as film: assert film.n_frames == 125 and film.info['loop'] == 0
+
+
+def test_a_real_ffmpeg_writes_an_mp4(tmp_path):
+    ffmpeg = pytest.importorskip('imageio_ffmpeg')
+    assert run(tmp_path, 'autogan_sample', '-q', '--video', 'walk.mp4', '--n', 3)[:2] == (0, 'walk.mp4\n')
+    assert ffmpeg.count_frames_and_secs(str(tmp_path/'walk.mp4')) == (125, 5.)
+
+
 MISTAKES = [
     ('autogan_search --data mnits', 'mnits'),
     ('autogan_search --preset digit', "unknown preset 'digit'"),
@@ -299,6 +319,14 @@ MISTAKES = [
     ('autogan_train --eval-every -1', '--eval-every is -1'),
     ('autogan_sample nowhere', 'nowhere'),
     ('autogan_sample digits --arch A', '--arch'),
+    ('autogan_sample --out x --npz x.npz', '--out and --npz are given'),
+    ('autogan_sample --npz x.png', "--npz is 'x.png'"),
+    ('autogan_sample --npz x.npz --zoom 2', "zoom is 2, but an .npz file holds images of the generator's own size"),
+    ('autogan_sample --video x.avi', 'expected a name that ends in .gif or .mp4'),
+    ('autogan_sample --seeds 9-3', "seeds are '9-3'"),
+    ('autogan_sample --seeds 0-9 --n 5', 'leave out --n and --seed'),
+    ('autogan_sample --truncation 0', 'truncation is 0, expected a number above 0'),
+    ('autogan_sample broken/text.png', 'text.png'),
     ('autogan_export digits digits.exe', 'digits.exe'),
     ('autogan_search --execution graphs --device cpu', 'graphs'),
     ('autogan_train A --precision fp16', 'fp16'),

@@ -40,7 +40,8 @@ def test_every_architecture_is_captured_for_any_number_of_images(piece):
 def test_exported_files_draw_the_same_images(suffix, piece, tmp_path):
     if suffix == '.onnx': pytest.importorskip('onnxruntime'), pytest.importorskip('onnxscript')
     for k in range(5 * piece, 5 * piece + 5):
-        assert export_generator(some_generator(1000 + k, cells=1 + k % 4), tmp_path / f'{k}{suffix}') < 1e-4
+        G = some_generator(1000 + k, cells=1 + k % 4)
+        assert export_generator(G, tmp_path / f'{k}{suffix}') < 1e-4, G.settings
     assert len(list(tmp_path.iterdir())) == 5
 
 

@@ -60,6 +60,8 @@ from autogan_nb.search.space import NAMED, A, Architecture
 from autogan_nb.practice.sharing import export_generator, load_exported
 from autogan_nb.search.shared_gan import SharedGenerator
 from autogan_nb.data.streaming import ArrayFile
+from autogan_nb.tools.reading import find_generator, holds_weights, written_by
+from autogan_nb.tools.sampling import read_seeds
 
 HARM = Path(tempfile.gettempdir()) / f'autogan-nb-harm-{os.getpid()}'
 
@@ -380,6 +382,8 @@ def option_readers():
     sets = st.tuples(st.just('--set'), st.one_of(pairs, pairs, long))
     parts = st.one_of(sets, st.tuples(switches, values), st.tuples(switches), st.tuples(values))
     words = st.lists(parts, max_size=4).map(lambda drawn: [word for some in drawn for word in some])
+    ranges = st.one_of(st.text('0123456789-, ', max_size=30), st.text(max_size=9), st.sampled_from(DEEP))
+    yield Reader('seeds', ranges, read_seeds, lambda found: 0 < len(found) <= 10**6 and len(found) == len(set(found)))
     yield Reader('words of a command', words, lambda words: settings_from(read_options(autogan_search, words)), good_preset)
 
 
@@ -542,6 +546,20 @@ def published_readers():
     read = from_file(lambda path: load_published_discriminator(path, 2), 'checkpoint.pth')
     yield Reader('published discriminator', every, read, good_network, share=.1)
 
+    prefixes = st.sampled_from(['module.', '_orig_mod.', 'module.module.', 'module', '.', '', 'module.' * 1000])
+    @st.composite
+    def wrapped(draw):
+        weights = {draw(prefixes) + name: value for name, value in fixed.items()} if not draw(st.integers(0, 3)) else fixed
+        prefix = draw(prefixes)
+        weights = {prefix + name: value for name, value in weights.items()}
+        if draw(st.booleans()): weights[draw(st.one_of(st.just(3), st.text(max_size=9), prefixes))] = draw(value)
+        return packed(weights if draw(st.booleans()) else dict(gen_state_dict=weights), _use_new_zipfile_serialization=draw(st.booleans()))
+    seeds = [*pth, saved(lambda path: save_generator(path, DerivedGenerator('A', 4, 3, 2, 3)))]
+    inputs = st.one_of(wrapped(), wrapped(), changed_bytes(seeds), st.sampled_from(seeds))
+    yield Reader('generator in any file', inputs, from_file(find_generator, 'x.bin'), good_network)
+    def kind(path): return written_by(path), holds_weights(path)
+    yield Reader('kind of a file', inputs, from_file(kind, 'x'), lambda found: None, refuses=())
+
 
 def same(a, b):
     if isinstance(a, torch.Tensor): return isinstance(b, torch.Tensor) and torch.equal(a, b)
@@ -701,8 +719,8 @@ def shared_folder(path):
 LOADERS = {
     '.npy': [array_file, ArrayFile],
     '.npz': [array_file, Moments.load],
-    '.pt': [array_file, checkpoint, inception, shared_folder],
-    '.pth': [load_published, load_published_discriminator, inception],
+    '.pt': [array_file, checkpoint, inception, shared_folder, find_generator],
+    '.pth': [find_generator, load_published, load_published_discriminator, inception],
     '.pt2': [load_exported],
     '.onnx': [load_exported],
     '.safetensors': [load_weights, load_generator, load_discriminator],

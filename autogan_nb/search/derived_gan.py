@@ -102,7 +102,7 @@ def generator_cost(
 def derive_from(
     shared: nn.Module, # a `SharedGenerator`
     arch, # an `Architecture` with no more cells than `shared`, or anything that `Architecture.parse` reads
-    batches: int = 5, # of 100 latents each, always the same ones, to measure the statistics of batch norm; 0: leave them unmeasured
+    batches: int = 5, # of 100 latents each, always the same, to measure the statistics of batch norm; 0: leave them as in a new network
 ) -> DerivedGenerator: # on the same device, in train mode
     "Return a derived generator with a copy of the shared generator's weights; ValueError if the architecture has more cells."
     arch = Architecture.parse(arch)
