@@ -14,7 +14,7 @@ from functools import partial
 from typing import NamedTuple
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
-from ..core import Batch
+from ..core import Batch, restore_rng
 from .configs import GANConfig
 from .objective import JointDiscriminator, make_objective, transformed
 
@@ -222,4 +222,4 @@ def load_state_dict(self: GANTrainer,
     "Continue from a saved state"
     for name, part in _parts(self).items(): part.load_state_dict(state[name])
     self.steps = state['steps']
-    self.rng.set_state(state['rng'].cpu())
+    restore_rng(self.rng, state['rng'])
