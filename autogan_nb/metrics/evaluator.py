@@ -44,7 +44,7 @@ def _stats_file(extractor, data, size):
     "Return the cache file for statistics of real images; None if the data or the extractor has no fingerprint."
     keys = [getattr(thing, 'fingerprint', None) for thing in (extractor, data)]
     if None in keys: return None
-    return cache_folder('stats') / f"{re.sub('[^a-zA-Z0-9_-]', '_', data.name)}-{size}px-{'-'.join(keys)}.npz"
+    return cache_folder('stats') / f"{re.sub('[^a-zA-Z0-9_-]', '_', data.name)}-{size}px-{'-'.join(keys)}-float32.npz"
 
 # %% ../../nbs/metrics/37_evaluator.ipynb #058df666
 def _cached_moments(path, n, dim):
