@@ -266,17 +266,20 @@ def drawn_images(
     generator,             # a `DerivedGenerator` in eval mode; anything with `latent_dim`, parameters and perhaps `n_classes`
     n: int,                # number of images
     seed: int = 0,         # for the latents
-    batch_size: int = 250, # images at a time
-): # iterator of (batch_size, c, s, s)
+    batch_size: int = 250, # most images at a time
+): # iterator of (m, c, s, s), in parts that differ by at most one image
     "Yield a generator's images batch by batch, from latents that no training with the same seed has seen."
-    rng, device, block = torch.Generator().manual_seed(1_000_003 + seed), next(generator.parameters()).device, 16 * batch_size
-    n_classes = getattr(generator, 'n_classes', None)
+    rng, device, done = torch.Generator().manual_seed(1_000_003 + seed), next(generator.parameters()).device, 0
+    n_classes, count = getattr(generator, 'n_classes', None), -(-n // batch_size)
+    sizes = [n // count + (i < n % count) for i in range(count)]
     draw = AutoBatch(lambda rows, *given: generator(*(values[rows] for values in given)))
-    for start in range(0, n, block):  # blocks of 16 batches give the same latents as one big draw
-        z = torch.randn(min(block, n - start), generator.latent_dim, generator=rng)
-        labels = (torch.arange(start, start + len(z)) % n_classes,) if n_classes else ()
-        for part in zip(*(values.to(device).split(batch_size) for values in (z, *labels))):
+    while sizes:
+        block, sizes = sizes[:16], sizes[16:]  # blocks of 16 equal batches give the same latents as one big draw
+        z = torch.randn(sum(block), generator.latent_dim, generator=rng)
+        labels = (torch.arange(done, done + len(z)) % n_classes,) if n_classes else ()
+        for part in zip(*(values.to(device).split(block) for values in (z, *labels))):
             yield draw(torch.arange(len(part[0]), device=device), *part)
+        done += len(z)
 
 # %% ../../nbs/metrics/37_evaluator.ipynb #2386140e
 def evaluate(
@@ -287,4 +290,4 @@ def evaluate(
     ema=None,      # True: its weights are a moving average; False: those of the last step; None: unknown
 ) -> Scores:
     "Measure n images of a generator."
-    return evaluator.measure(drawn_images(generator, n, seed, evaluator.step), n, seed=seed, ema=ema)
+    return evaluator.measure(drawn_images(generator, n, seed), n, seed=seed, ema=ema)
