@@ -40,7 +40,7 @@ class AutoBatch:
     def __call__(self, rows, *args, **kwargs): # other arguments go to `fn` unchanged
         parts, done, failed = [], 0, None
         while done < len(rows) or not parts:
-            part = rows[done:done + (self.most or max(len(rows), 1))]
+            part = rows[done:done + self._size(len(rows) - done)]
             result, problem = self._attempt(part, args, kwargs)
             if problem: failed, self.most = failed or len(part), self._half(len(part), problem)
             else:
@@ -48,6 +48,9 @@ class AutoBatch:
                 parts.append(result)
                 done += len(part)
         return _joined(parts)
+
+    def _size(self, left): # rows in the next of the equal parts that `left` rows make
+        return -(-left // -(-left // (self.most or left))) if left else 0
 
     def _warn(self, failed):
         warnings.warn(f'not enough memory for {failed} {self.what} at a time: continuing with {self.most}', stacklevel=3)

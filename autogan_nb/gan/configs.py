@@ -97,13 +97,14 @@ class SharedConfig:
     "How a shared GAN is trained and rewarded in a search; the defaults are the paper's"
     epochs: float = 15. # passes over the data in each iteration's GAN training
     reward_images: int = 5000 # images behind one reward
+    reward_batch: int = 250 # images drawn together, normalised by their own statistics; the same on every device
     reset_window: int = 500 # losses that the dynamic reset looks at
     reset_threshold: float = 1e-3 # the GAN has collapsed if the statistic of these losses is below this
     reset_statistic: str = 'std' # std or variance of the losses; the published code uses the variance
     check_every: int = 50 # generator steps between checks of the losses; a GPU has to stop for each
 
     def __post_init__(self):
-        for name in ('reward_images', 'check_every'):
+        for name in ('reward_images', 'reward_batch', 'check_every'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
         if 0 < self.epochs <= 10**6: return
         raise ValueError(f'epochs is {self.epochs}, expected a number of passes over the data, above 0')

@@ -167,7 +167,7 @@ class SharedGAN(Task):
         self.iteration, self.cells, self.restarts = -1, 1, 0
         self.archs, self.losses, self.seen, self.reward_z = None, [], 0, None
         self.trainer, self.stream = _new_trainer(self), _new_stream(self)
-        self.draw = AutoBatch(lambda z, arch: self.trainer.G(z, arch), most=250 if data.device.type == 'cpu' else 1000)
+        self.draw = AutoBatch(lambda z, arch: self.trainer.G(z, arch), most=config.reward_batch)
 
     @property
     def size(self): return self.gan.bottom * 2 ** self.cells
