@@ -267,8 +267,8 @@ def test_digits_come_with_the_package(tmp_path):
 
 
 def test_samples_of_any_kind_are_the_generators_own_images(tmp_path):
-    for words in (['--out', 'many'], ['--npz', 'many.npz']):
-        assert run(tmp_path, 'autogan_sample', '-q', '--n', 300, '--seed', 1_000_003, *words)[::2] == (0, '')  # the evaluator's latents
+    for words in (['--out', 'many'], ['--npz', 'many.npz']):                             # seed: the evaluator's latents
+        assert run(tmp_path, 'autogan_sample', '-q', '--n', 300, '--seed', 1_000_003, *words)[::2] == (0, '')
     single = np.stack([np.array(Image.open(file)) for file in sorted((tmp_path/'many').iterdir())])
     with np.load(tmp_path/'many.npz') as file: assert single.shape == (300, 32, 32) and (file['arr_0'][..., 0] == single).all()
     rows = [run(tmp_path, 'autogan_eval', source, '--data', 'digits', '--extractor', 'digits', '-q', *more)[1].splitlines()[1].split()
