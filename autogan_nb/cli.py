@@ -18,9 +18,9 @@ from .core import pick_device
 from .data.streaming import open_data
 from .files import write_atomic
 from .show import save_png
-from .metrics.evaluator import Evaluator, evaluate, holds_statistics, real_scores
-from .metrics.protocol import METRICS, score_table
-from .metrics.inception import get_extractor
+from .metrics.evaluator import Evaluator, doubts, evaluate, holds_statistics, real_scores
+from .metrics.protocol import score_table
+from .metrics.extractors import get_extractor
 from .practice.recovery import Stopped, StopSignals
 from .practice.presets import SearchOptions, TrainOptions, command_line, given, preset_from, settings_from
 from .practice.runs import RunFolder
@@ -189,8 +189,8 @@ class EvalOptions:
     data: str = None # real images: a data set, a folder, or an .npz file of images or statistics (mu, sigma); as in training by default
     root: str = None # folder where data sets are stored
     write_reference: str = None # where to write the statistics of the real images (an .npz file with mu and sigma)
-    extractor: str = None # feature extractor: digits or inception; as in training by default
-    metrics: str = 'score,fid' # any of score, fid, kid, pr (precision and recall), or all
+    extractor: str = None # feature extractor: digits, fashion, own (trained on the real images) or inception; as in training by default
+    metrics: str = 'score,fid' # any of score, fid, kid, pr (precision and recall); all: whatever can be measured
     kid_subset: int = 1000 # images in each of the 100 subsets of KID
     size: int = None # side of the given images in pixels; by default that of the first one
     channels: int = None # channels of the given images: 1 for greyscale, 3 for colour
@@ -202,8 +202,8 @@ class EvalOptions:
 
 # %% ../nbs/05_cli.ipynb #4723fd2d
 def _evaluator(options, real, extractor, device):
-    metrics = METRICS if options.metrics == 'all' else options.metrics.split(',')
-    network = get_extractor(extractor, device, options.quiet)
+    metrics = options.metrics if options.metrics == 'all' else options.metrics.split(',')
+    network = get_extractor(extractor, device, options.quiet, real)
     return Evaluator(network, real, options.splits, metrics, kid=(100, options.kid_subset), quiet=options.quiet)
 
 @command
@@ -215,8 +215,9 @@ def autogan_eval(options: EvalOptions):
         real, extractor = _measured_on(options, getattr(subject, 'notes', {}))
         statistics = holds_statistics(real)
         how = dict(size=subject.size, channels=subject.channels, device=device, root=options.root, quiet=options.quiet)
-        if not statistics: real = open_data(real, **how)
+        if not statistics: real = open_data(real, stream=True, **how)
         evaluator = _evaluator(options, real, extractor, device)
+        for doubt in doubts(evaluator, subject.size): warnings.warn(doubt)
         if options.write_reference: evaluator.reference(subject.size).save(options.write_reference)
         if not hasattr(subject, 'latent_dim'): rows = {'images': evaluator.measure(subject)}
         else: rows = {'generator': evaluate(subject, evaluator, options.images, options.seed, subject.notes.get('ema'))}

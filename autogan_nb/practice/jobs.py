@@ -6,13 +6,13 @@
 __all__ = ['prepare', 'new_run', 'Job']
 
 # %% ../../nbs/practice/103_jobs.ipynb #9c690ed9
-import time
+import time, warnings
 from dataclasses import asdict
 from ..core import pick_device
 from .runs import RunFolder
 from ..data.streaming import open_data
-from ..metrics.evaluator import Evaluator
-from ..metrics.inception import get_extractor
+from ..metrics.evaluator import Evaluator, doubts
+from ..metrics.extractors import get_extractor
 from .presets import Preset, preset_from
 from .recovery import StopSignals
 
@@ -27,7 +27,9 @@ def prepare(
     preset.engine.check(device)
     how = {name: getattr(preset, name) for name in ('size', 'channels', 'root', 'stream', 'workers', 'broken')}
     data = open_data(preset.data, device=device, quiet=quiet, **how)
-    return Evaluator(get_extractor(preset.extractor, device, quiet), data, preset.train.splits)
+    evaluator = Evaluator(get_extractor(preset.extractor, device, quiet, data), data, preset.train.splits)
+    for doubt in doubts(evaluator, preset.size): warnings.warn(doubt)
+    return evaluator
 
 # %% ../../nbs/practice/103_jobs.ipynb #8e752e17
 def new_run(
