@@ -173,8 +173,8 @@ class EvalOptions:
     data: str = None # real images: a data set, a folder, or an .npz file of images or statistics (mu, sigma); as in training by default
     root: str = None # folder where data sets are stored
     write_reference: str = None # where to write the statistics of the real images (an .npz file with mu and sigma)
-    extractor: str = None # feature extractor: digits or inception; as in training by default
-    metrics: str = 'score,fid' # any of score, fid, kid, pr (precision and recall), or all
+    extractor: str = None # feature extractor: digits, fashion, own (trained on the real images) or inception; as in training by default
+    metrics: str = 'score,fid' # any of score, fid, kid, pr (precision and recall); all: whatever can be measured
     kid_subset: int = 1000 # images in each of the 100 subsets of KID
     size: int = None # side of the given images in pixels; by default the median of their shorter sides
     fit: str = None # how to make images of other shapes square: crop (the middle), pad or stretch; as in training or crop by default
@@ -187,8 +187,8 @@ class EvalOptions:
 
 # %% ../nbs/05_cli.ipynb #4723fd2d
 def _evaluator(options, real, extractor, device):
-    metrics = needed('metrics.protocol').METRICS if options.metrics == 'all' else options.metrics.split(',')
-    network = needed('metrics.inception').get_extractor(extractor, device, options.quiet)
+    metrics = options.metrics if options.metrics == 'all' else options.metrics.split(',')
+    network = needed('metrics.extractors').get_extractor(extractor, device, options.quiet, real)
     return needed('metrics.evaluator').Evaluator(network, real, options.splits, metrics, kid=(100, options.kid_subset), quiet=options.quiet)
 
 @command
@@ -201,8 +201,9 @@ def autogan_eval(options: EvalOptions):
         real, extractor = _measured_on(options, notes)
         statistics, fit = measuring.holds_statistics(real), options.fit or notes.get('fit', 'crop')
         how = dict(size=subject.size, channels=subject.channels, device=device, root=options.root, quiet=options.quiet, fit=fit)
-        if not statistics: real = needed('data.streaming').open_data(real, **how)
+        if not statistics: real = needed('data.streaming').open_data(real, stream=True, **how)
         evaluator = _evaluator(options, real, extractor, device)
+        for doubt in measuring.doubts(evaluator, subject.size): warnings.warn(doubt)
         if options.write_reference: evaluator.reference(subject.size).save(options.write_reference)
         if not hasattr(subject, 'latent_dim'): rows = {'images': evaluator.measure(subject)}
         else: rows = {'generator': measuring.evaluate(subject, evaluator, options.images, options.seed, subject.notes.get('ema'))}

@@ -15,12 +15,13 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from autogan_nb import __version__, cli
 from autogan_nb.cli import find_arch
 from autogan_nb.core import pick_device
 from autogan_nb.data.images import digits
-from autogan_nb.metrics.inception import get_extractor
+from autogan_nb.metrics.extractors import get_extractor
 from autogan_nb.practice.presets import PRESETS, Preset, command_line, settings_from
 from autogan_nb.practice.report import Report
 from autogan_nb.settings import TEXTS, settings_of, to_text
@@ -257,6 +258,63 @@ def test_a_folder_from_another_place_and_its_resume(tmp_path):
     assert run(tmp_path/'elsewhere', 'autogan_search', '--resume', '../run', '-q', '--no-report')[:2] == (0, wanted)
 
 
+def write_photos(folder, n, size=16):
+    "Write n small colour pictures."
+    folder.mkdir()
+    rng = np.random.default_rng(n)
+    for i in range(n):
+        Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize((size, size), Image.BICUBIC).save(folder/f'{i}.png')
+
+
+def test_own_features_in_training_and_evaluation(tmp_path):
+    write_photos(tmp_path/'photos', 40)
+    words = ['--arch', 'pre-none-nearest-sc', '--data', 'photos', '--channels', 3, '--extractor', 'own', '--steps', 2, '--eval_images', 60]
+    code, out, err = run(tmp_path, 'autogan_train', *words, '--out', 'run', '-q', '--no-report', AUTOGAN_CACHE=str(tmp_path/'cache'))
+    assert code == 0, err
+    assert 'own score' in out and 'own FID' in out and "the network is 'own'" in out and 'digit' not in out
+    weights = {file.name: load_file(file) for file in (tmp_path/'cache/features').iterdir()}
+    tables = []
+    for cache in ('cache', 'other'):                            # from the cache, and trained again: the same features, the same figures
+        code, out, err = run(tmp_path, 'autogan_eval', 'run', '--images', 60, '-q', AUTOGAN_CACHE=str(tmp_path/cache))
+        assert code == 0, err
+        tables.append(out)
+    assert tables[0] == tables[1] and 'own FID' in out
+    (name, first), = weights.items()
+    second = load_file(tmp_path/'other/features'/name)
+    assert first.keys() == second.keys() and all(np.array_equal(first[key], second[key]) for key in first)
+    saved = json.loads((tmp_path/'run/scores.json').read_text())['real images']
+    assert saved['extractor'] == 'own' and float(out.splitlines()[2].split()[5]) == pytest.approx(saved['fid'], abs=.006)
+
+
+@pytest.mark.parametrize('n', [1, 5, 20])
+def test_few_images_are_measured_as_far_as_possible(n, tmp_path):
+    write_photos(tmp_path/'few', n)
+    write_photos(tmp_path/'photos', 30)
+    words = ['--data', 'photos', '--extractor', 'digits', '--metrics', 'all', '-q']
+    code, out, err = run(tmp_path, 'autogan_eval', 'few', *words)
+    assert code == 0, err
+    notes = [line for line in out.splitlines() if line.startswith('Note: ')]
+    left_out = ['fid', 'kid', 'pr'] if n == 1 else []
+    assert [note.split()[1] for note in notes if 'was left out' in note] == left_out and notes, out
+    assert (out.splitlines()[1].split()[4] == '-') == (n == 1)
+    for said in (out, err): assert "the network 'digits' has learned other images than 'photos'" in said
+    assert 'Traceback' not in err
+    if n == 1:
+        code, out, err = run(tmp_path, 'autogan_eval', 'few', *words[:-2], 'fid', '-q')
+        assert code == 2 and "'fid' can't be measured" in err and '--metrics all' in err
+
+
+def test_statistics_allow_some_metrics_only(tmp_path):
+    assert run(tmp_path, 'autogan_eval', 'digits', '--images', 100, '--write-reference', 'real.npz')[0] == 0
+    words = ['autogan_eval', 'digits', '--images', 100, '--data', 'real.npz']
+    code, out, err = run(tmp_path, *words, '--metrics', 'all')
+    assert code == 0 and out.count('Note: ') == 2 and 'kid was left out: it compares single images' in out and 'digit FID' in out, err
+    code, out, err = run(tmp_path, *words, '--metrics', 'kid')
+    assert code == 2 and 'give the real images (--data)' in err
+    code, out, err = run(tmp_path, *words, '--extractor', 'own')
+    assert code == 2 and 'own features are learned from images: give the real images (--data), not' in err
+
+
 def test_digits_come_with_the_package(tmp_path):
     assert run(tmp_path, 'autogan_sample')[:2] == (0, 'samples.png\n')
     code, out, _ = run(tmp_path, 'autogan_eval', 'digits')
@@ -334,13 +392,12 @@ MISTAKES = [
     ('autogan_eval broken/text.png', 'text.png'),
     ('autogan_eval empty --extractor digits', 'empty'),
     ('autogan_eval digits --metrics psnr', "'psnr'"),
-    ('autogan_eval digits --images 5', '5 images are too few for 10 splits of the score (--splits)'),
-    ('autogan_eval digits --metrics kid --images 300', '300 images are too few for KID in subsets of 1000 (--kid-subset)'),
     ('autogan_eval digits --size 64', 'leave out --size'),
     ('autogan_eval broken --size 32 --data digits', 'give --extractor'),
     ('autogan_sample --n 0', '--n is 0'),
     ('autogan_sample --out grid.jpg', '--out'),
     ('autogan_report empty --out page.pdf', 'empty'),
+    ('autogan_eval digits --images 1', "'fid' can't be measured: 1 image of at least 2"),
     ('autogan_eval digits --data broken/text.png', 'text.png'),
     ('autogan_search --set search.controler_lr=1e-3', "unknown setting 'search.controler_lr': did you mean 'search.controller_lr'?"),
     ('autogan_search --itertions 3', "unknown option '--itertions': did you mean '--iterations'?"),

@@ -18,7 +18,7 @@ from ..core import keep_freed_memory, make_rng, pick_device
 from ..data.streaming import open_data
 from ..metrics.features import extract
 from ..metrics.fid import Moments, frechet_distance
-from ..metrics.inception import get_extractor
+from ..metrics.extractors import get_extractor
 from ..metrics.inception_score import inception_score_from_logits
 from ..show import progress_bar
 

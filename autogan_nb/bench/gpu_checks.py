@@ -21,7 +21,7 @@ from ..gan.layers import plain_forms
 from ..gan.training import GANConfig, GANTrainer, TrainConfig
 from ..loops import AutoBatch
 from ..metrics.fid import frechet_distance
-from ..metrics.inception import get_extractor
+from ..metrics.extractors import get_extractor
 from ..practice.recovery import Recovery
 from ..search.derive import FinalTraining
 from ..search.dynamic_reset import shared_networks

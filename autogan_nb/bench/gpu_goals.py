@@ -18,7 +18,8 @@ from ..core import seeded, to_uint8
 from ..gan.engine import Engine, set_precision
 from ..gan.training import TrainConfig
 from ..metrics.evaluator import Evaluator, drawn_images, evaluate
-from ..metrics.inception import _untrained_inception, get_extractor
+from ..metrics.extractors import get_extractor
+from ..metrics.inception import _untrained_inception
 from ..search.derive import FinalTraining
 from ..search.derived_gan import DerivedGenerator
 from ..search.mlas import Beam, SearchConfig

@@ -144,13 +144,18 @@ def reward(self: Evaluator,
     return float(inception_score_from_logits(self.features(images).logits, splits=1)[0])
 
 # %% ../../nbs/metrics/37_evaluator.ipynb #fdc20603
+def _at_a_time(step, channels, size) -> int:
+    "Return how many images to read and measure together: at most `step`, and 16 MB of floats."
+    return max(1, min(step, 2**22 // (channels * size**2)))
+
+
 @patch
 def _look(self: Evaluator, batches, n, desc):
     "Yield the features of each batch and the width of its images; `ValueError` if there are not exactly n images."
     done = 0
     with progress_bar(total=n, desc=desc, quiet=self.quiet) as bar:
         for batch in batches:
-            for part in batch.split(self.step):
+            for part in batch.split(_at_a_time(self.step, *batch.shape[1:3])):
                 yield self.extractor(part), part.shape[-1]
                 bar.update(len(part))
                 done += len(part)
@@ -165,7 +170,7 @@ def _measure_real(evaluator, size) -> MetricState:
     needed = [METRICS[name].gather for name in evaluator.metrics if METRICS[name].reference] + [MOMENTS]
     state = MetricState(gather for gather in needed if not (cached and gather == MOMENTS))
     if state.states:
-        batches = evaluator.data.chunks(size, evaluator.step)
+        batches = evaluator.data.chunks(size, _at_a_time(evaluator.step, evaluator.data.channels, size))
         for seen, _ in evaluator._look(batches, n, f'real images at {size}x{size}'): state.update(seen)
     if cached is None:
         _cache_moments(path, state[MOMENTS])
@@ -194,6 +199,7 @@ def _source(images, n, step):
     "Return batches of images from a tensor, a data set or an iterable, with their number and the order for the splits."
     if isinstance(images, torch.Tensor): return (images,), len(images), None
     if hasattr(images, 'chunks'):
+        step = _at_a_time(step, images.channels, images.size)
         return images.chunks(batch_size=step), len(images), np.random.RandomState(2020).permutation(len(images))  # torch-fidelity's
     if n is None: raise ValueError('say how many images will come (n=...): they are assigned to the splits before they are seen')
     return images, n, None
@@ -257,7 +263,8 @@ def measure(self: Evaluator,
 def _split_in_two(evaluator, size, order, whole, halves):
     "Measure all real images, and each half of `order` by itself."
     second, start = torch.zeros(len(order), dtype=torch.bool).index_fill(0, order[-(-len(order) // 2):], True), 0
-    for seen, _ in evaluator._look(evaluator.data.chunks(size, evaluator.step), len(order), f'real images at {size}x{size}'):
+    batches = evaluator.data.chunks(size, _at_a_time(evaluator.step, evaluator.data.channels, size))
+    for seen, _ in evaluator._look(batches, len(order), f'real images at {size}x{size}'):
         there, start = second[start:start + len(seen.logits)].to(seen.logits.device), start + len(seen.logits)
         whole.update(seen)
         for half, rows in zip(halves, (~there, there)):

@@ -16,8 +16,8 @@ from ..files import from_json, load_weights, to_json
 from .runs import JSONFolder, RunFolder, file_name
 from ..data.streaming import open_data
 from ..gan.discriminator import load_discriminator
-from ..metrics.evaluator import Evaluator
-from ..metrics.inception import get_extractor
+from ..metrics.evaluator import Evaluator, doubts
+from ..metrics.extractors import get_extractor
 from .presets import OPTIONS, Preset, _absolute, preset_from
 from .recovery import StopSignals
 from ..search.derived_gan import PRETRAINED, load_generator
@@ -35,7 +35,9 @@ def prepare(
     preset.engine.check(device)
     how = {name: getattr(preset, name) for name in ('size', 'channels', 'root', 'stream', 'workers', 'broken', 'fit')}
     data = open_data(preset.data, device=device, quiet=quiet, **how)
-    return Evaluator(get_extractor(preset.extractor, device, quiet), data, preset.train.splits)
+    evaluator = Evaluator(get_extractor(preset.extractor, device, quiet, data), data, preset.train.splits)
+    for doubt in doubts(evaluator, preset.size): warnings.warn(doubt)
+    return evaluator
 
 # %% ../../nbs/practice/103_jobs.ipynb #8e752e17
 def new_run(

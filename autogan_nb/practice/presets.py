@@ -28,7 +28,7 @@ class Preset:
     workers: int = 2 # processes that read a stream
     broken: str = 'skip' # what to do with unreadable files: skip (with a warning) or refuse
     fit: str = 'crop' # how to make images of other shapes square: crop (the middle), pad (with black) or stretch
-    extractor: str = 'inception' # feature extractor of the evaluator: digits or inception
+    extractor: str = 'inception' # feature extractor of the evaluator: digits, fashion, own (trained on the data) or inception
     search: SearchConfig = SearchConfig() # the search and its controller
     search_gan: GANConfig = GANConfig(g_width=128, d_width=64) # the shared GAN
     final_gan: GANConfig = GANConfig() # the GAN trained from scratch
