@@ -22,7 +22,7 @@ from .counts import _processor
 from ..core import make_rng, pick_device
 from ..data.images import ImageData, to_channels
 from ..files import write_atomic
-from ..gan.training import GANConfig
+from ..gan.configs import GANConfig
 from ..show import html_table
 
 # %% ../../nbs/bench/115_gpu.ipynb #0b3ee499

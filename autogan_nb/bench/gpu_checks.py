@@ -18,7 +18,8 @@ from ..core import Batch, make_rng, seeded
 from ..data.images import ImageData
 from ..gan.engine import Engine, capture_parts, configure_engine, set_precision
 from ..gan.layers import plain_forms
-from ..gan.training import GANConfig, GANTrainer, TrainConfig
+from ..gan.configs import GANConfig, TrainConfig
+from ..gan.training import GANTrainer
 from ..loops import AutoBatch
 from ..metrics.fid import frechet_distance
 from ..metrics.extractors import get_extractor

@@ -16,13 +16,13 @@ from .gpu import Setting, figure
 from .metrics_speed import by_evaluator, by_torch_fidelity
 from ..core import seeded, to_uint8
 from ..gan.engine import Engine, set_precision
-from ..gan.training import TrainConfig
+from ..gan.configs import SearchConfig, TrainConfig
 from ..metrics.evaluator import Evaluator, drawn_images, evaluate
 from ..metrics.extractors import get_extractor
 from ..metrics.inception import _untrained_inception
 from ..search.derive import FinalTraining
 from ..search.derived_gan import DerivedGenerator
-from ..search.mlas import Beam, SearchConfig
+from ..search.mlas import Beam
 from ..search.search import Search, make_search
 from ..search.space import NAMED
 

@@ -41,7 +41,8 @@ def fashion_mnist(
     folder, part = Path(folder or FASHION_FOLDER), 'train' if train else 't10k'
     files = [folder / f'{part}-{kind}-ubyte.gz' for kind in ('images-idx3', 'labels-idx1')]
     if not all(file.is_file() for file in files):
-        raise FileNotFoundError(f'Fashion-MNIST is not in {folder}: apt-get install dataset-fashion-mnist puts it there (on Debian or Ubuntu)')
+        raise FileNotFoundError(f'Fashion-MNIST is not in {folder}: '
+                                'apt-get install dataset-fashion-mnist puts it there (on Debian or Ubuntu)')
     images, labels = map(_idx, files)
     return ImageData(F.pad(images[:, None], (2, 2, 2, 2)), labels.long(), 'fashion-mnist' if train else 'fashion-mnist-test')
 
@@ -168,7 +169,8 @@ def validate(
     "Compare own features with trained classifiers, and write all rows with their settings."
     start = time.process_time()
     accuracy = train_classifier(fashion_mnist(), epochs=3, held_out_per_class=1000)[1] if 'fashion' in names else None
-    facts = dict(command=f'validate({str(out)!r})', machine='two CPU cores, one thread, seconds of CPU time', torch=torch.__version__, images=n,
+    facts = dict(command=f'validate({str(out)!r})', machine='two CPU cores, one thread, seconds of CPU time',
+                     torch=torch.__version__, images=n,
                  fashion_accuracy=accuracy, fashion_seconds=time.process_time() - start)
     rows = [row for name in names for row in compare_ladders(name, n, seeds)]
     write_atomic(out, json.dumps(facts | dict(rows=rows), indent=1) + '\n')

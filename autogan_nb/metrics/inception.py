@@ -6,7 +6,7 @@
 __all__ = ['inception_extractor']
 
 # %% ../../nbs/metrics/32_inception.ipynb #bd0fc81a
-import hashlib, io, reprlib
+import hashlib, io
 import torch
 import torch.nn.functional as F
 from http.client import HTTPException
