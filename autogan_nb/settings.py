@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TEXTS', 'KINDS', 'METAVARS', 'ASKING', 'Setting', 'fields_of', 'settings_of', 'fitting', 'from_text', 'to_text',
-           'unknown', 'checked', 'with_settings', 'flat', 'switch', 'positional', 'options_type', 'make_parser',
-           'read_options', 'help_text', 'end', 'plain_errors', 'from_shell', 'command']
+           'unknown', 'checked', 'with_settings', 'flat', 'dashed', 'switch', 'positional', 'options_type',
+           'make_parser', 'read_options', 'help_text', 'end', 'plain_errors', 'from_shell', 'command']
 
 # %% ../nbs/04_settings.ipynb #00c3917c
 import inspect, linecache, re, reprlib, sys, warnings
@@ -180,11 +180,17 @@ def flat(
     return found
 
 # %% ../nbs/04_settings.ipynb #5aeb8ce8
+def dashed(
+    name: str, # of a field
+) -> str:
+    "Return a field's name as it is written in an option."
+    return name.rstrip('_').replace('_', '-')
+
 def switch(
     setting: Setting, # a field of a dataclass of options
 ) -> str:
     "Return how an option is written: --name, or --no-name if it is on by default."
-    return ('--no-' if setting.default is True else '--') + setting.name.replace('_', '-')
+    return ('--no-' if setting.default is True else '--') + dashed(setting.name)
 
 # %% ../nbs/04_settings.ipynb #26b5bec3
 def positional(
@@ -210,7 +216,7 @@ def _add_option(group, setting, base):
     names = ['-q'] * (setting.name == 'quiet') + [switch(setting)]
     how = dict(dest=setting.name, help=_shown(setting, base).replace('%', '%%'))
     action = 'store_true' if setting.kind is bool else 'append' if setting.kind is list else 'store'
-    if setting.kind is not bool: how['metavar'] = METAVARS.get(setting.kind, setting.name.upper())
+    if setting.kind is not bool: how['metavar'] = METAVARS.get(setting.kind, setting.name.rstrip('_').upper())
     group.add_argument(*names, action=action, **how)
 
 # %% ../nbs/04_settings.ipynb #b44bfa8c
