@@ -252,6 +252,17 @@ def for_final_training(self: GANTrainer,
     if decay_lr: self.schedules = [linear_decay(o, steps) for o in (self.g_optimizer, self.d_optimizer)]
     return self
 
+# %% ../../nbs/gan/25_training.ipynb #c494d14a
+@patch
+def lengthen(self: GANTrainer,
+    steps: int, # generator steps of the whole training
+):
+    "Continue with the learning rates of a training of `steps` steps; change nothing if the schedules have this length already"
+    for schedule in self.schedules:
+        if schedule.total_iters == steps: continue
+        schedule.total_iters = steps
+        for group, rate in zip(schedule.optimizer.param_groups, schedule.base_lrs): group['lr'] = rate * max(0., 1 - self.steps / steps)
+
 # %% ../../nbs/gan/25_training.ipynb #ffcdd35b
 def _parts(trainer):
     "Return the stateful parts of a trainer by name"
