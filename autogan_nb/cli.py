@@ -22,11 +22,11 @@ from .metrics.evaluator import Evaluator, evaluate, holds_statistics, real_score
 from .metrics.protocol import METRICS, score_table
 from .metrics.inception import get_extractor
 from .practice.recovery import Stopped, StopSignals
-from .practice.presets import SearchOptions, TrainOptions, command_line, given, preset_from, settings_from
+from .practice.presets import SearchOptions, TrainOptions, command_line, given, settings_from
 from .practice.runs import RunFolder
 from .search.derived_gan import PRETRAINED, generate_images, load_generator
 from .search.space import Architecture
-from .settings import command, end, plain_errors
+from .settings import command, dashed, end, plain_errors
 
 # %% ../nbs/05_cli.ipynb #05f3bad1
 def needed(
@@ -56,7 +56,8 @@ def _resumed(name, options):
     run = RunFolder.open(folder).claim()
     made_by = 'autogan_train' if 'arch' in run.config else 'autogan_search'
     if made_by != name: raise ValueError(f'{folder!r} is a run of {made_by}: continue it with {made_by} --resume')
-    ignored = ['--' + option.replace('_', '-') for option in given(options) if option not in ('resume', 'device', 'quiet', 'no_report')]
+    heeded = 'resume', 'device', 'quiet', 'no_report', *needed('practice.jobs').heeded(run)
+    ignored = ['--' + dashed(option) for option in given(options) if option not in heeded]
     if ignored: warnings.warn(f'{folder!r} continues with its own settings and ignores {", ".join(ignored)}')
     return run
 
@@ -95,13 +96,12 @@ def _carry_out(work, job, no_report):
 def autogan_search(options: SearchOptions):
     "Let a machine design a GAN: search, train the best architectures from scratch, measure, show."
     with plain_errors():
-        run = _resumed('autogan_search', options)
-        settings = preset_from(run.config['preset']) if run else settings_from(options)
-        jobs = needed('practice.jobs')
+        jobs, run = needed('practice.jobs'), _resumed('autogan_search', options)
+        settings = jobs.continued(run, vars(options)) if run else settings_from(options)
         evaluator = jobs.prepare(settings, options.device, options.quiet)
         out = options.out or f'runs/{options.preset}-seed{options.seed}'
         made = run or jobs.new_run(out, settings, options.seed, command=command_line('autogan_search', options, settings))
-        job = jobs.Job(made, evaluator, options.quiet)
+        job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
     _carry_out(needed('practice.trainings').search_job, job, options.no_report)
 
 # %% ../nbs/05_cli.ipynb #74583795
@@ -117,21 +117,28 @@ def find_arch(
         raise ValueError(f'{found} does not say which architecture the run selected') from None
     return Architecture.parse(selected)
 
+# %% ../nbs/05_cli.ipynb #2fdaa4d8
+def _new_training(options):
+    "Return the settings of a new training, and what else its config.json records; raise ValueError if --arch contradicts --from."
+    start, arch = options.from_ and needed('practice.jobs').find_start(options.from_), find_arch(options.arch)
+    if start and 'arch' in given(options) and arch != start.arch:
+        raise ValueError(f'--arch is {options.arch!r}, but the generator of --from is {start.arch}: leave out --arch')
+    arch, held = (start.arch, start.settings) if start else (arch, {})
+    settings = settings_from(options, arch.size, held)
+    facts = dict(arch=str(arch), command=command_line('autogan_train', options, settings))
+    return settings, facts | ({'from': start.files} if start else {})
+
 # %% ../nbs/05_cli.ipynb #9d2223e0
 @command
 def autogan_train(options: TrainOptions):
     "Train one architecture on one data set, and measure it."
     with plain_errors():
-        run, facts = _resumed('autogan_train', options), {}
-        if run: settings = preset_from(run.config['preset'])
-        else:
-            arch = find_arch(options.arch)
-            settings = settings_from(options, arch.size)
-            facts = dict(arch=str(arch), command=command_line('autogan_train', options, settings))
-        jobs = needed('practice.jobs')
+        jobs, run = needed('practice.jobs'), _resumed('autogan_train', options)
+        settings, facts = (jobs.continued(run, vars(options)), {}) if run else _new_training(options)
         evaluator = jobs.prepare(settings, options.device, options.quiet)
         out = options.out or f'runs/train-{options.preset}-seed{options.seed}'
-        job = jobs.Job(run or jobs.new_run(out, settings, options.seed, **facts), evaluator, options.quiet)
+        made = run or jobs.new_run(out, settings, options.seed, **facts)
+        job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
     _carry_out(needed('practice.trainings').train_job, job, options.no_report)
 
 # %% ../nbs/05_cli.ipynb #16bbc6e5

@@ -2,6 +2,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 
@@ -18,6 +20,7 @@ from autogan_nb import cli
 from autogan_nb.cli import find_arch
 from autogan_nb.data.images import digits
 from autogan_nb.practice.presets import PRESETS, Preset, command_line, settings_from
+from autogan_nb.practice.report import Report
 from autogan_nb.settings import TEXTS, help_text, read_options, settings_of, to_text
 
 BIN = Path(sys.executable).parent
@@ -62,10 +65,90 @@ def test_quiet_is_quiet(finished):
 
 def test_options_that_a_resume_does_not_heed_are_named(finished):
     path, out, _ = finished
-    words = ['--resume', path, '--iterations', 5, '--top-k', 1, '--no-report', '--device', 'cpu']
+    words = ['--resume', path, '--steps', 99, '--top-k', 1, '--no-report', '--device', 'cpu']
     code, again, err = run(path.parent, 'autogan_search', *words)
     assert (code, again) == (0, out) and err.startswith('autogan_search: warning: '), err
-    assert err.endswith('continues with its own settings and ignores --iterations, --top-k\n'), err
+    assert err.endswith('continues with its own settings and ignores --top-k, --steps\n'), err
+
+
+def one_sentence(done, *parts):
+    "Assert that a command refused in one sentence that names these parts."
+    code, out, err = done
+    assert (code, out, len(err.splitlines())) == (2, '', 1) and 'Traceback' not in err, done
+    for part in parts: assert part in err, (part, err)
+
+
+def config_of(path): return json.loads((path/'config.json').read_text())['config']
+def records_of(path, kind): return [r for r in map(json.loads, (path/'log.jsonl').read_text().splitlines()) if r['kind'] == kind]
+
+
+def test_a_finished_search_goes_on(finished, tmp_path):
+    path = shutil.copytree(finished[0], tmp_path/'run')
+    more = '--resume', path, '-q', '--no-report', '--device', 'cpu', '--iterations'
+    one_sentence(run(tmp_path, 'autogan_search', *more, 2), '--iterations is 2', '2 already')
+    code, out, err = run(tmp_path, 'autogan_search', *more, 3)
+    assert (code, err) == (0, '') and out != finished[1], err
+    assert [r['iteration'] for r in records_of(path, 'search')] == [0, 1, 2]
+    assert records_of(path, 'continued') == [dict(kind='continued', iterations=[2, 3])]
+    assert config_of(path)['history'] == [dict(iterations=[2, 3])] and config_of(path)['preset']['search']['iterations'] == 3
+    assert run(tmp_path, 'autogan_search', *more[:-1]) == (0, out, '')                     # it knows the new number
+    assert len(records_of(path, 'scores')) == 4                                         # two contenders, each trained anew
+    assert '1 of 2 measured' not in Report(path)._repr_html_() and len(Report(path).measured) == 2
+
+
+def write_photos(folder, n):
+    folder.mkdir()
+    for k, image in enumerate(digits(16).images[::70][:n].numpy()): Image.fromarray(image[0]).save(folder/f'{k:03}.png')
+
+
+def test_a_training_goes_on_with_the_same_images_only(tmp_path):
+    write_photos(tmp_path/'photos', 40)
+    new, words = tmp_path/'photos'/'new.png', ['-q', '--no-report', '--device', 'cpu']
+    first = 'pre-none-nearest-sc --data photos --channels 1 --eval-images 100 --set train.splits=2 --steps 3'.split()
+    assert run(tmp_path, 'autogan_train', *first, *words, '--out', 'run')[0] == 0
+    assert config_of(tmp_path/'run')['images']['n'] == 40
+    resume, before = ['--resume', 'run', '--steps', 5, *words], (tmp_path/'run'/'config.json').read_bytes()
+    shutil.copy(tmp_path/'photos'/'000.png', new)
+    one_sentence(run(tmp_path, 'autogan_train', *resume), 'photos holds 41 images', 'started with 40')
+    os.replace(new, tmp_path/'photos'/'001.png')
+    one_sentence(run(tmp_path, 'autogan_train', *resume), '40 images in', 'files have changed')
+    one_sentence(run(tmp_path, 'autogan_train', *resume, '--data', 'nowhere'), 'nowhere')
+    shutil.rmtree(tmp_path/'photos')
+    write_photos(tmp_path/'moved', 40)
+    one_sentence(run(tmp_path, 'autogan_train', *resume), 'photos does not exist', '--data')
+    assert (tmp_path/'run'/'config.json').read_bytes() == before
+    code, out, err = run(tmp_path, 'autogan_train', *resume, '--data', 'moved', '--workers', 0)
+    assert code == 0 and '40 moved at 8x8' in out and 'ignores' not in err, err
+    found = config_of(tmp_path/'run')
+    assert found['history'] == [dict(data=[str(tmp_path/'photos'), str(tmp_path/'moved')], workers=[2, 0], steps=[3, 5])]
+    assert (found['preset']['data'], found['preset']['train']['steps']) == (str(tmp_path/'moved'), 5)
+    assert [r['step'] for r in records_of(tmp_path/'run', 'train')] == [1, 2, 3, 4, 5]
+    assert [(r['step'], r['steps'], r['g_lr']) for r in records_of(tmp_path/'run', 'schedule')] == [(3, [3, 5], pytest.approx(4e-4))]
+
+
+def test_a_training_starts_from_trained_networks(tmp_path):
+    write_photos(tmp_path/'photos', 40)
+    words = ['-q', '--no-report', '--device', 'cpu', '--eval-images', 100, '--set', 'train.splits=2']
+    widths = ['--g-width', 12, '--d-width', 8]
+    assert run(tmp_path, 'autogan_train', 'pre-batch-nearest-sc', *widths, '--steps', 3, *words, '--out', 'old')[0] == 0
+    new = ['--from', 'old', '--data', 'photos', '--steps', 2, *words]
+    one_sentence(run(tmp_path, 'autogan_train', *new, '--channels', 3), 'channels is 3, but the networks of --from have 1')
+    one_sentence(run(tmp_path, 'autogan_train', *new, '--bottom', 6), 'bottom is 6, but the networks of --from have 4')
+    one_sentence(run(tmp_path, 'autogan_train', '--arch', 'B', *new), "--arch is 'B'", 'leave out --arch')
+    code, out, err = run(tmp_path, 'autogan_train', *new, '--out', 'new')
+    assert code == 0, err
+    found = config_of(tmp_path/'new')
+    assert found['arch'] == 'pre-batch-nearest-sc' and found['preset']['final_gan']['g_width'] == 12 and '--from old' in found['command']
+    assert found['from'] == {name: str(tmp_path/'old'/file) for name, file in
+                             dict(G='generator.safetensors', D='discriminators/trained.safetensors').items()}
+    near, far = (weights_of(tmp_path/name/'generator.safetensors') for name in ('old', 'new'))
+    assert all(torch.dist(near[name], far[name]) < .3*near[name].norm() + .1 for name in near if near[name].is_floating_point())
+    shutil.rmtree(tmp_path/'old')
+    assert run(tmp_path, 'autogan_train', '--resume', 'new', '--steps', 4, *words[:4])[0] == 0
+
+
+def weights_of(path):
+    with safe_open(path, 'pt') as file: return {name: file.get_tensor(name) for name in file.keys()}
 
 
 def test_same_seed_same_result(finished, tmp_path):
@@ -196,6 +279,8 @@ MISTAKES = [
     ('autogan_search --recipe weak', "'weak'"),
     ('autogan_search --top-k 5 --candidates 2', 'K = 5'),
     ('autogan_train nowhere', 'nowhere'),
+    ('autogan_train --from nowhere', 'nowhere'),
+    ('autogan_train --from broken/text.png', 'text.png'),
     ('autogan_train --eval-every -1', 'eval_every is -1'),
     ('autogan_sample nowhere', 'nowhere'),
     ('autogan_sample digits --arch A', '--arch'),

@@ -37,6 +37,7 @@ from hypothesis.errors import HypothesisWarning
 from PIL import Image
 
 from autogan_nb.cli import autogan_search, find_arch
+from autogan_nb.practice import jobs
 from autogan_nb.practice.presets import OPTIONS, PRESETS, configure, preset_from, read_config, settings_from
 from autogan_nb.settings import read_options, settings_of
 from autogan_nb.files import load_weights, save_weights
@@ -383,6 +384,14 @@ def config_readers():
     near = [json.loads(whole)]
     openings = st.one_of(changed_bytes([whole.encode()]), as_json(near).map(str.encode), st.binary(max_size=50), DEEP_BYTES)
     yield Reader('config.json', openings, from_file(lambda path: RunFolder.open(path.parent), 'config.json'), good_run)
+
+    run, data = RunFolder.create(HERE / 'continued', dict(preset=trees[0], seed=0)), ImageData(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+    entries = [dict(images=dict(n=2, fingerprint=data.fingerprint), history=[dict(steps=[2, 4])], **{'from': dict(G='x', D='y')})]
+    def continued_with(entries):
+        run.config = dict(preset=trees[0], seed=0) | entries
+        for name in ('images', 'history', 'from'): jobs._entry(run, name)
+        return jobs.record(run, preset_from(trees[0]), data)
+    yield Reader('entries of a continued run', changed_tree(entries).filter(lambda tree: isinstance(tree, dict)), continued_with, good_run)
 
     lines = [dict(kind='search', iteration=3, reward=2.5, arch='pre-none-nearest', losses=['NaN', 1.5]), dict(kind='train', step=1)]
     log = b''.join(json.dumps(line).encode() + b'\n' for line in lines * 3)

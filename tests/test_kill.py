@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 
 import pytest
@@ -270,6 +271,40 @@ def test_a_single_training_is_stopped_and_killed(whole, tmp_path):
     assert killed.wait() == -signal.SIGKILL
     assert run(train.format(path).split(), tmp_path/'process', snapshots=tmp_path/'snapshots')[0] == 0
     compare(path, alone, tmp_path/'snapshots', snapshots(tmp_path/'whole'))
+
+
+def test_killed_while_it_goes_on_for_longer(whole, tmp_path):
+    "Whoever is killed before its first new checkpoint knows the new length from config.json, and ends like a run that wasn't."
+    train, longer = 'autogan_train --resume {} -q --no-report --device cpu', ['--steps', '30']
+    path = make_run(tmp_path/'run', tiny(whole.data), arch='pre-none-nearest-sc,post-batch-deconv-s0')
+    assert run(train.format(path).split(), tmp_path/'process')[0] == 0
+    alone = Path(shutil.copytree(path, tmp_path/'alone'))
+    assert run(train.format(alone).split() + longer, tmp_path/'process')[0] == 0
+    for kill, words in (('preparation', 1, 0), longer), (('cycle', 1, 0), longer), (('steps', 3, 0), []):
+        killed = Running(train.format(path).split() + words, tmp_path/'process', kill=kill)
+        assert killed.wait() == -signal.SIGKILL, killed.err
+        assert not (path/'scores.json').exists() or kill[0] == 'preparation'
+    assert run(train.format(path).split(), tmp_path/'process')[0] == 0
+    compare(path, alone)
+    assert [r['step'] for r in RunFolder.open(path).records('train')] == list(range(1, 31))
+    assert len(RunFolder.open(path).records('continued')) == 1
+
+
+def test_killed_before_the_start_is_copied(whole, tmp_path):
+    "A training that starts from trained networks needs their files until its first checkpoint, and no longer."
+    train, arch = 'autogan_train --resume {} -q --no-report --device cpu', 'pre-none-nearest-sc,post-batch-deconv-s0'
+    source = make_run(tmp_path/'source', tiny(whole.data), arch=arch)
+    assert run(train.format(source).split(), tmp_path/'process')[0] == 0
+    files = dict(G=str(source/'generator.safetensors'), D=str(source/'discriminators'/'trained.safetensors'))
+    path, alone = (make_run(tmp_path/name, tiny(whole.data), arch=arch, **{'from': files}) for name in ('run', 'alone'))
+    assert run(train.format(alone).split(), tmp_path/'process')[0] == 0
+    killed = Running(train.format(path).split(), tmp_path/'process', kill=('checkpoint', 1, 0))
+    assert killed.wait() == -signal.SIGKILL
+    killed = Running(train.format(path).split(), tmp_path/'process', kill=('cycle', 1, 0))
+    assert killed.wait() == -signal.SIGKILL
+    shutil.rmtree(source)
+    assert run(train.format(path).split(), tmp_path/'process')[0] == 0
+    compare(path, alone)
 
 
 def test_the_comparison_sees_one_bit(whole):

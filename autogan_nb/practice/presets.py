@@ -19,7 +19,7 @@ from ..gan.engine import Engine
 from ..gan.training import GANConfig, RECIPES, TrainConfig
 from ..search.mlas import SearchConfig
 from ..search.space import AUTOGAN
-from ..settings import checked, fields_of, flat, from_text, settings_of, to_text, unknown, with_settings
+from ..settings import checked, dashed, fields_of, flat, from_text, settings_of, to_text, unknown, with_settings
 
 # %% ../../nbs/practice/102_presets.ipynb #3ca17d6c
 @dataclass(frozen=True)
@@ -215,6 +215,7 @@ SearchOptions = with_short_names('SearchOptions', (RunOptions,), [*OPTIONS])
 class Trained:
     "The architecture to train."
     arch: str = 'A' # A, B, C, a string such as pre-none-nearest-sc,..., a published vector, or a run folder: the one it selected
+    from_: str = None # run folder or generator file whose trained networks to start from, instead of new ones; gives the architecture
 
 _of_training = [name for name, option in OPTIONS.items() if name != 'size' and option.group != 'search']
 TrainOptions = with_short_names('TrainOptions', (RunOptions, Trained), _of_training)
@@ -233,23 +234,27 @@ def read_sets(
     return found
 
 # %% ../../nbs/practice/102_presets.ipynb #85cf059b
-def _first(*values):
-    return next(value for value in values if value is not None)
+def _asked(config, short, sets):
+    "Merge settings from a file, by short names and by dotted names; later ones take precedence."
+    return config | {dotted: value for name, value in short.items() if value is not None for dotted in OPTIONS[name].of} | sets
 
 # %% ../../nbs/practice/102_presets.ipynb #184a4571
 def settings_from(
     options: RunOptions, # of a command
     size_of = None, # function from bottom width to image size, if the architecture is given
+    held: dict = {}, # dotted name to value, for settings that networks to start from have already
 ) -> Preset:
-    "Return the settings that result from a command's options; raise ValueError as `configure` does."
+    "Return the settings that result from a command's options; raise ValueError as `configure` does, or if they contradict `held`."
     start = options.start()
     config, sets = read_config(options.config) if options.config else {}, read_sets(options.set, start)
     short = {name: getattr(options, name, None) for name in OPTIONS}
+    asked = _asked(flat(start, config), short, sets)
+    for name, value in held.items():
+        if asked.get(name, value) != value: raise ValueError(f'{name} is {asked[name]}, but the networks of --from have {value}')
     if size_of:
         if 'size' in sets: raise ValueError("the size follows from the architecture: leave out '--set size'")
-        name = 'final_gan.bottom'
-        sets['size'] = size_of(_first(sets.get(name), short['bottom'], flat(start, config).get(name), start.final_gan.bottom))
-    return configure(options.preset, options.recipe, config, sets, **short)
+        sets['size'] = size_of((asked | held).get('final_gan.bottom', start.final_gan.bottom))
+    return configure(options.preset, options.recipe, config, sets | held, **short)
 
 # %% ../../nbs/practice/102_presets.ipynb #fd5f4839
 def given(
@@ -269,7 +274,7 @@ def _to_state(settings, options):
 
 # %% ../../nbs/practice/102_presets.ipynb #fed99bab
 def _words(name, value):
-    return ['--' + name.replace('_', '-')] + [to_text(value)] * (value is not True)
+    return ['--' + dashed(name)] + [to_text(value)] * (value is not True)
 
 # %% ../../nbs/practice/102_presets.ipynb #a0fe97bb
 _ASIDE = ('out', 'resume', 'quiet', 'no_report', 'config', 'set', *OPTIONS)         # these don't change the result or are given as settings

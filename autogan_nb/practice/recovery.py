@@ -8,6 +8,7 @@ __all__ = ['fault_facts', 'Recovery', 'log_faults', 'Stopped', 'StopSignals']
 # %% ../../nbs/practice/101_recovery.ipynb #9e534c80
 import copy, os, signal
 from ..loops import Callback, NonFiniteError, out_of_memory
+from .runs import current
 
 # %% ../../nbs/practice/101_recovery.ipynb #3b4e3502
 def fault_facts(
@@ -56,7 +57,7 @@ def log_faults(
 ):
     "Log the faults that are not in the log yet."
     if not recovery.faults: return
-    logged = sum(record['name'] == name for record in run.records('fault'))
+    logged = sum((record.get('kind'), record.get('name')) == ('fault', name) for record in current(run.records()))
     for fault in recovery.faults[logged:]: run.log(kind='fault', name=name, **fault)
 
 # %% ../../nbs/practice/101_recovery.ipynb #5045c412

@@ -20,7 +20,7 @@ from ..data.datasets import DATASETS
 from ..data.streaming import open_data
 from ..files import write_atomic
 from .figures import show_copies, tiles
-from .runs import file_name, RunFolder
+from .runs import current, file_name, RunFolder
 from ..search.derived_gan import DerivedGenerator, derive_from, generate_images, load_generator
 from ..search.shared_gan import SharedGenerator
 from ..search.space import Architecture
@@ -45,8 +45,9 @@ class Report:
         with warnings.catch_warnings(), suppress(RuntimeError):                     # about checkpoints that cannot be read
             warnings.simplefilter('ignore')
             self.state = self.run.load_checkpoint(resume=False) or {}
-        self.searched, self.trained, self.evals = (self.run.records(kind) for kind in ('search', 'train', 'eval'))
-        self.measured, self.faults = (self.run.records(kind) for kind in ('scores', 'fault'))
+        records = {kind: [] for kind in ('search', 'train', 'eval', 'scores', 'fault')}
+        for record in current(self.run.records()): records.get(record.get('kind'), []).append(record)
+        self.searched, self.trained, self.evals, self.measured, self.faults = records.values()
         self.real = {int(size): score for size, score in self.state.get('real', {}).items()}
 
     @property
@@ -248,9 +249,12 @@ def show_settings(
 def show_command(
     report: Report, # any run
 ) -> DisplayText:
-    "Show the command that reproduces a run."
+    "Show the command that reproduces a run, and those that made it longer."
     said = report.run.config.get('command')
     if not said: return note_if(True, 'The command was not recorded; use the settings below instead.')
+    longer = [f'{said.split()[0]} --resume {report.run.path.name} --{name} {pair[1]}' for changes in report.run.config.get('history', [])
+              for name, pair in changes.items() if name in ('steps', 'iterations')]
+    said = '\n'.join([said, *longer])
     return DisplayText(said, f'<pre>{html.escape(said)}</pre>')
 
 # %% ../../nbs/practice/106_report.ipynb #3d383f1c
