@@ -77,8 +77,9 @@ class Variant(NamedTuple):
 
 # %% ../../nbs/bench/111_cases.ipynb #ef866e9a
 VARIANTS = {'plain': Variant(plain=True), 'fast': Variant(), 'compiled': Variant(Engine(execution='compile'))}
-VARIANTS |= {name: Variant(Engine(precision, 'graphs'))
-             for name, precision in (('graphs', 'float32'), ('graphs tf32', 'tf32'), ('graphs bf16', 'bf16'))}
+VARIANTS |= {'graphs': Variant(Engine(execution='graphs'))}
+VARIANTS |= {f'{name} {precision}': VARIANTS[name]._replace(engine=replace(VARIANTS[name].engine, precision=precision))
+             for precision in ('tf32', 'bf16') for name in ('fast', 'compiled', 'graphs')}
 
 # %% ../../nbs/bench/111_cases.ipynb #6b98b71d
 def available(
@@ -86,7 +87,8 @@ def available(
     compiled: bool = False, # also the compiled one, which takes minutes on a CPU?
 ) -> list: # names in `VARIANTS`
     "List the variants that a device can run."
-    return [name for name, v in VARIANTS.items() if v.eager or (compiled if v.engine.execution == 'compile' else device.type == 'cuda')]
+    def runs(engine): return device.type == 'cuda' or engine.execution != 'graphs' and engine.precision == 'float32'
+    return [name for name, v in VARIANTS.items() if runs(v.engine) and (compiled or v.engine.execution != 'compile')]
 
 # %% ../../nbs/bench/111_cases.ipynb #40fed0bf
 def _ordinary_layout(trainer):

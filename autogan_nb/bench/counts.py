@@ -97,13 +97,15 @@ def _processor(device):
     return names[0] if names else platform.processor() or platform.machine()
 
 # %% ../../nbs/bench/110_counts.ipynb #fbde326c
+_STORED = dict(float32=torch.float32, tf32=torch.float32, bf16=torch.bfloat16)     # no time is spent on converting numbers
+
 @torch.no_grad()
 def _peaks(device, precision, scale):
     "Measure the operations per second of a large matrix product and of a large convolution."
-    side, n = round(2048 * scale), round(64 * scale)
-    a, b = torch.randn(2, side, side, device=device)
+    side, n, as_stored = round(2048 * scale), round(64 * scale), dict(device=device, dtype=_STORED[precision])
+    a, b = torch.randn(2, side, side, **as_stored)
     shapes = (n, 128, 32, 32), (128, 128, 3, 3)
-    maps, weight = (torch.randn(*shape, device=device).to(memory_format=torch.channels_last) for shape in shapes)
+    maps, weight = (torch.randn(*shape, **as_stored).to(memory_format=torch.channels_last) for shape in shapes)
     with set_precision(precision, device.type)():
         matmul = 2 * side**3 / _best_of(lambda: a @ b, device)
         return matmul, 2 * 9 * 128 * 128 * 32 * 32 * n / _best_of(lambda: torch.nn.functional.conv2d(maps, weight, padding=1), device)

@@ -47,11 +47,14 @@ def by_torch_fidelity(
     weights,     # path of Inception's weights
     metrics,     # names from `BOTH`
     subset_size, # for KID
+    device='cpu', # or 'cuda'
 ) -> dict: # the figures under our names
-    "Measure with torch-fidelity, on the CPU and in one process."
+    "Measure with torch-fidelity, in one process."
     from torch_fidelity import calculate_metrics
+    cuda = torch.device(device).type == 'cuda'
     wanted = dict(isc='score' in metrics, fid='fid' in metrics, kid='kid' in metrics, prc='pr' in metrics)
-    found = calculate_metrics(input1=_Pictures(fakes), input2=_Pictures(reals), **wanted, kid_subset_size=subset_size, cuda=False,
+    where = dict(cuda=cuda, batch_size=250 if cuda else 64)             # on a GPU as many as ours, on a CPU its own default
+    found = calculate_metrics(input1=_Pictures(fakes), input2=_Pictures(reals), **wanted, **where, kid_subset_size=subset_size,
                               feature_extractor='inception-v3-compat', feature_extractor_weights_path=str(weights),
                               save_cpu_ram=True, verbose=False)
     return {ours: found[theirs] for theirs, ours in _THEIR_NAMES.items() if theirs in found}
@@ -63,9 +66,10 @@ def by_evaluator(
     weights,     # path of Inception's weights
     metrics,     # names from `BOTH`
     subset_size, # for KID
+    device='cpu', # or 'cuda'
 ) -> dict: # the figures and their protocol, as in `Scores`
     "Measure the same figures with an `Evaluator`."
-    evaluator = Evaluator(inception_extractor(weights), ImageData(reals, name='clouds'), metrics=metrics, kid=(100, subset_size))
+    evaluator = Evaluator(inception_extractor(weights, device), ImageData(reals, name='clouds'), metrics=metrics, kid=(100, subset_size))
     return evaluator.measure(ImageData(fakes)).record()
 
 # %% ../../nbs/bench/112_metrics_speed.ipynb #7356c2e8
