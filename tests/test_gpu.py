@@ -76,7 +76,7 @@ def hangs(setting): return [one, ('hangs', lambda left: time.sleep(3600))]
 def works(setting): return [one]
 """)
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(tmp_path), str(ROOT)]))
-    stages = {name: Stage(6 if name == 'hangs' else 60, f'mine:{name}') for name in ('dies', 'hangs', 'works')}        # times the patience
+    stages = {name: Stage(4 if name == 'hangs' else 60, f'mine:{name}') for name in ('dies', 'hangs', 'works')}        # times the patience
     record = json.loads(run_stages(tmp_path/'out', stages, 'cpu', 'tiny', commit='abc', say=lambda line: None).read_text())
     errors = {name: [e['error'] for e in found['errors']] for name, found in record['stages'].items()}
     assert errors == dict(dies=['it ended with exit code 3'], hangs=['the measurement that ran took too long, and was ended'], works=[])
@@ -112,7 +112,7 @@ def test_missing_wheels_are_installed_for_the_stages_alone(tmp_path):
 
 def test_the_one_command_of_the_notebook_works():
     text = (ROOT/'nbs/bench/115_gpu.ipynb').read_text(encoding='utf-8')
-    options = set(re.findall(r'(--[a-z]+)', ' '.join(re.findall(r'python \.ci/gpu[^`"\\]*', text))))
+    options = set(re.findall(r'(--[a-z]+)', ' '.join(re.findall(r'python3? \.ci/gpu[^`"\\]*', text))))
     known = set(re.findall(r'--[a-z]+', gpu('--help')[1]))
     assert {'--out', '--tiny', '--wheels', '--fashion', '--commit'} <= options <= known
     assert set(SCALES) == {'full', 'tiny'}
