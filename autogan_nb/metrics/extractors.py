@@ -6,7 +6,7 @@
 __all__ = ['FASHION_FOLDER', 'FASHION_RECIPE', 'EXTRACTORS', 'fashion_mnist', 'fashion_extractor', 'get_extractor',
            'gaussian_blur', 'ladder', 'kendall', 'ladder_fids', 'compare_ladders', 'validate']
 
-# %% ../../nbs/metrics/39_extractors.ipynb #efa2d6c5
+# %% ../../nbs/metrics/39_extractors.ipynb #e17dc60e
 import gzip, inspect, json, reprlib, time
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from .fid import Moments
 from .inception import inception_extractor
 from .own_features import own_extractor
 
-# %% ../../nbs/metrics/39_extractors.ipynb #09991629
+# %% ../../nbs/metrics/39_extractors.ipynb #161a8b4d
 FASHION_FOLDER = '/usr/share/datasets/fashion-mnist'  # where Debian's package dataset-fashion-mnist puts the files
 
 
@@ -32,7 +32,7 @@ def _idx(path) -> torch.Tensor: # uint8
     shape = np.frombuffer(data, '>u4', data[3], offset=4)
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(tuple(shape)).copy())
 
-# %% ../../nbs/metrics/39_extractors.ipynb #045a00fc
+# %% ../../nbs/metrics/39_extractors.ipynb #a8e84f61
 def fashion_mnist(
     train=True,  # False: the 10,000 test images
     folder=None, # with the four files; None: that of Debian's package
@@ -41,12 +41,12 @@ def fashion_mnist(
     folder, part = Path(folder or FASHION_FOLDER), 'train' if train else 't10k'
     files = [folder / f'{part}-{kind}-ubyte.gz' for kind in ('images-idx3', 'labels-idx1')]
     if not all(file.is_file() for file in files):
-        raise FileNotFoundError(f'Fashion-MNIST is not in {folder}: '
-                                'apt-get install dataset-fashion-mnist puts it there (on Debian or Ubuntu)')
+        how = 'apt-get install dataset-fashion-mnist puts it there (on Debian or Ubuntu)'
+        raise FileNotFoundError(f'Fashion-MNIST is not in {folder}: {how}')
     images, labels = map(_idx, files)
     return ImageData(F.pad(images[:, None], (2, 2, 2, 2)), labels.long(), 'fashion-mnist' if train else 'fashion-mnist-test')
 
-# %% ../../nbs/metrics/39_extractors.ipynb #70f24047
+# %% ../../nbs/metrics/39_extractors.ipynb #7711e5e1
 FASHION_RECIPE = 'fashion-1'  # change it with every change to the training
 
 
@@ -61,7 +61,7 @@ def fashion_extractor(
         return model, {'recipe': FASHION_RECIPE, 'held_out_accuracy': f'{right:.4f}'}
     return classifier_extractor('fashion', cache_folder() / f'{FASHION_RECIPE}.safetensors', train, device)
 
-# %% ../../nbs/metrics/39_extractors.ipynb #b4e39d4b
+# %% ../../nbs/metrics/39_extractors.ipynb #9fb7c42a
 EXTRACTORS = {
     'digits': digit_extractor,
     'fashion': fashion_extractor,
@@ -83,7 +83,7 @@ def get_extractor(
     wanted = dict(data=data) if 'data' in inspect.signature(row).parameters else {}
     return row(device=device, quiet=quiet, **wanted)
 
-# %% ../../nbs/metrics/39_extractors.ipynb #206a9e8c
+# %% ../../nbs/metrics/39_extractors.ipynb #8f0ca3f1
 def gaussian_blur(
     images, # (n, c, s, s)
     sigma,  # pixels
@@ -92,7 +92,7 @@ def gaussian_blur(
     from torchvision.transforms.v2 import functional as V
     return V.gaussian_blur(images, 2 * int(3 * sigma) + 1, sigma)
 
-# %% ../../nbs/metrics/39_extractors.ipynb #e86db7c3
+# %% ../../nbs/metrics/39_extractors.ipynb #aac6457f
 def ladder(
     images, # (n, c, s, s) in [-1, 1]
     labels, # (n,) classes 0 to 9
@@ -111,7 +111,7 @@ def ladder(
             '2 classes missing': without(2), '6 classes missing': without(6), '1 in 5 mixed': mixed(0.2), 'all mixed': mixed(1.),
             '100 images': few(100), '10 images': few(10)}
 
-# %% ../../nbs/metrics/39_extractors.ipynb #d6f2f21d
+# %% ../../nbs/metrics/39_extractors.ipynb #0b5e7448
 def kendall(
     first,  # n numbers
     second, # n numbers, in the same order
@@ -121,7 +121,7 @@ def kendall(
     signs = [(values[:, None] - values).sign() for values in signs]
     return (signs[0] * signs[1]).sum().item() / (len(signs[0]) * (len(signs[0]) - 1))
 
-# %% ../../nbs/metrics/39_extractors.ipynb #35ceeaf3
+# %% ../../nbs/metrics/39_extractors.ipynb #5539fd04
 def ladder_fids(
     extractor, # images to `Features`
     real,      # (n, c, s, s)
@@ -132,7 +132,7 @@ def ladder_fids(
     reference = moments(real)
     return {name: reference.distance(moments(images)) for name, images in rungs.items()}
 
-# %% ../../nbs/metrics/39_extractors.ipynb #98247c1d
+# %% ../../nbs/metrics/39_extractors.ipynb #a7527d06
 def _halves(name, n):
     "Return n real images for training and reference, and n others to disturb, all with labels."
     if name == 'fashion': data, other = fashion_mnist(), fashion_mnist(train=False)
@@ -159,7 +159,7 @@ def compare_ladders(
         rows.append(dict(data=name, seed=seed, seconds=seconds, classifier=by_class, own=by_own, tau=tau))
     return rows
 
-# %% ../../nbs/metrics/39_extractors.ipynb #6054127e
+# %% ../../nbs/metrics/39_extractors.ipynb #135d5e3e
 def validate(
     out,     # JSON file to write
     n=2500,  # images of each kind
@@ -169,8 +169,8 @@ def validate(
     "Compare own features with trained classifiers, and write all rows with their settings."
     start = time.process_time()
     accuracy = train_classifier(fashion_mnist(), epochs=3, held_out_per_class=1000)[1] if 'fashion' in names else None
-    facts = dict(command=f'validate({str(out)!r})', machine='two CPU cores, one thread, seconds of CPU time',
-                     torch=torch.__version__, images=n,
+    machine = 'two CPU cores that other programs used too, one thread; seconds of CPU time'
+    facts = dict(command=f'validate({str(out)!r})', machine=machine, torch=torch.__version__, images=n,
                  fashion_accuracy=accuracy, fashion_seconds=time.process_time() - start)
     rows = [row for name in names for row in compare_ladders(name, n, seeds)]
     write_atomic(out, json.dumps(facts | dict(rows=rows), indent=1) + '\n')
