@@ -161,17 +161,23 @@ def _option_of(name, kind):
     found = [s for s in options if s.name == name] or [s for s in options if {*s.of} & {*names}]
     return switch(found[0]) if found else names[0] if names else None
 
+def _beginning(message, kind):
+    "Translate the name that a message begins with; add the option to a dotted name."
+    first = re.match(r'[a-z][\w.]*(?= is )', message)
+    option = first and _option_of(first[0], kind)
+    if not option or option == first[0]: return message
+    return f'{message} ({option})' if '.' in first[0] else option + message[first.end():]
+
 def in_options(
     message: str, # of an error or a warning
     kind: type, # a dataclass of options; None: leave the message as it is
 ) -> str:
     "Translate the names of arguments and settings in a message to options."
     if kind is None: return message
-    first = lambda match: _option_of(match[0], kind) or match[0]
     def quoted(match):
         option = _option_of(match[1], kind)
         return match[1] if option is None else option if option.startswith('--') else f'{option} (--set)'
-    return re.sub(r'`([\w.]+)`', quoted, re.sub(r'^[a-z][\w.]*(?= is )', first, message))
+    return re.sub(r'`([\w.]+)`', quoted, _beginning(message, kind))
 
 # %% ../nbs/06_shell.ipynb #9013eafa
 def end(
