@@ -112,7 +112,7 @@ def write_photos(folder, n):
 
 
 def test_a_training_goes_on_with_the_same_images_only(tmp_path):
-    write_photos(tmp_path/'photos', 40)
+    write_photos(tmp_path/'photos', 20)
     new, words = tmp_path/'photos'/'new.png', ['-q', '--no-report', '--device', 'cpu']
     first = 'pre-none-nearest-sc --data photos --channels 1 --eval-images 100 --set train.splits=2 --steps 3'.split()
     assert run(tmp_path, 'autogan_train', *first, *words, '--out', 'run')[0] == 0
@@ -137,7 +137,7 @@ def test_a_training_goes_on_with_the_same_images_only(tmp_path):
 
 
 def test_a_training_starts_from_trained_networks(tmp_path):
-    write_photos(tmp_path/'photos', 40)
+    write_photos(tmp_path/'photos', 20)
     words = ['-q', '--no-report', '--device', 'cpu', '--eval-images', 100, '--set', 'train.splits=2']
     widths = ['--g-width', 12, '--d-width', 8]
     assert run(tmp_path, 'autogan_train', 'pre-batch-nearest-sc', *widths, '--steps', 3, *words, '--out', 'old')[0] == 0
@@ -267,7 +267,7 @@ def write_photos(folder, n, size=16):
 
 
 def test_own_features_in_training_and_evaluation(tmp_path):
-    write_photos(tmp_path/'photos', 40)
+    write_photos(tmp_path/'photos', 20)
     words = ['--arch', 'pre-none-nearest-sc', '--data', 'photos', '--channels', 3, '--extractor', 'own', '--steps', 2, '--eval_images', 60]
     code, out, err = run(tmp_path, 'autogan_train', *words, '--out', 'run', '-q', '--no-report', AUTOGAN_CACHE=str(tmp_path/'cache'))
     assert code == 0, err
