@@ -81,7 +81,7 @@ def _chosen(options, held={}, sized=True):
     if options.preset != type(options).preset: return {}
     gpu = needed('core').pick_device(options.device).type == 'cuda'
     chosen, lines = needed('tools.own_images').choose(asked_for(options) | held, options.start(), gpu, sized)
-    if not options.quiet: print('\n'.join(lines), end='\n' * bool(lines), flush=True)
+    if not options.quiet: print('\n'.join(lines), end='\n' * bool(lines), file=sys.stderr)
     return chosen
 
 def _run_name(options, settings):

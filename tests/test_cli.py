@@ -112,9 +112,9 @@ def write_photos(folder, n):
 
 
 def test_a_training_goes_on_with_the_same_images_only(tmp_path):
-    write_photos(tmp_path/'photos', 20)
+    write_photos(tmp_path/'photos', 40)
     new, words = tmp_path/'photos'/'new.png', ['-q', '--no-report', '--device', 'cpu']
-    first = 'pre-none-nearest-sc --data photos --channels 1 --eval-images 100 --set train.splits=2 --steps 3'.split()
+    first = 'pre-none-nearest-sc --data photos --channels 1 --extractor digits --eval-images 100 --set train.splits=2 --steps 3'.split()
     assert run(tmp_path, 'autogan_train', *first, *words, '--out', 'run')[0] == 0
     assert config_of(tmp_path/'run')['images']['n'] == 40
     resume, before = ['--resume', 'run', '--steps', 5, *words], (tmp_path/'run'/'config.json').read_bytes()
@@ -137,11 +137,11 @@ def test_a_training_goes_on_with_the_same_images_only(tmp_path):
 
 
 def test_a_training_starts_from_trained_networks(tmp_path):
-    write_photos(tmp_path/'photos', 20)
+    write_photos(tmp_path/'photos', 40)
     words = ['-q', '--no-report', '--device', 'cpu', '--eval-images', 100, '--set', 'train.splits=2']
     widths = ['--g-width', 12, '--d-width', 8]
     assert run(tmp_path, 'autogan_train', 'pre-batch-nearest-sc', *widths, '--steps', 3, *words, '--out', 'old')[0] == 0
-    new = ['--from', 'old', '--data', 'photos', '--steps', 2, *words]
+    new = ['--from', 'old', '--data', 'photos', '--extractor', 'digits', '--steps', 2, *words]
     one_sentence(run(tmp_path, 'autogan_train', *new, '--channels', 3), 'channels is 3, but the networks of --from have 1')
     one_sentence(run(tmp_path, 'autogan_train', *new, '--bottom', 6), 'bottom is 6, but the networks of --from have 4')
     one_sentence(run(tmp_path, 'autogan_train', '--arch', 'B', *new), "--arch is 'B'", 'leave out --arch')
@@ -248,7 +248,7 @@ def test_a_folder_from_another_place_and_its_resume(tmp_path):
     (tmp_path/'photos').mkdir()
     for k, image in enumerate(digits(16).images[::50].numpy()): Image.fromarray(image[0]).save(tmp_path/'photos'/f'{k}.png')
     (tmp_path/'photos'/'broken.png').write_text('no picture')
-    args = [*TINY, '--data', 'photos', '--channels', 1, '--epochs', 1]
+    args = [*TINY, '--data', 'photos', '--channels', 1, '--extractor', 'digits', '--epochs', 1]
     code, _, err = run(tmp_path, 'autogan_search', *args, '--broken', 'refuse', '--out', 'run')
     assert code == 2 and 'broken.png' in err and not (tmp_path/'run').exists()
     code, out, err = run(tmp_path, 'autogan_search', *args, '--stream', '--out', 'run')
@@ -256,6 +256,20 @@ def test_a_folder_from_another_place_and_its_resume(tmp_path):
     (tmp_path/'elsewhere').mkdir()
     wanted = out.replace('run/', '../run/').replace(' run', ' ../run')
     assert run(tmp_path/'elsewhere', 'autogan_search', '--resume', '../run', '-q', '--no-report')[:2] == (0, wanted)
+
+
+def test_photos_choose_their_channels_size_and_evaluator(tmp_path):
+    write_photos(tmp_path/'garden', 30, 40)
+    few = [*TINY, '--data', 'garden', '--no-report', '--device', 'cpu']
+    few = [word for k, word in enumerate(few) if word != '--size' and few[k - 1] != '--size'] + ['--iterations', 3]
+    code, out, err = run(tmp_path, 'autogan_search', *few, AUTOGAN_CACHE=str(tmp_path/'cache'))
+    assert code == 0, err
+    chosen = [line for line in err.splitlines() if line.startswith(('garden:', 'channels', 'extractor'))]
+    assert chosen[0] == 'garden: 30 images, 40x40 pixels, 100 % in colour' and chosen[1].startswith('channels 3 (colour), size 32')
+    assert chosen[2].startswith('extractor own: features trained on these images')
+    found = config_of(tmp_path/'runs'/'garden-seed0')
+    assert [found['preset'][name] for name in ('channels', 'size', 'extractor')] == [3, 32, 'own'] and '--extractor own' in found['command']
+    assert 'own FID' in out and 'digit' not in out
 
 
 def write_photos(folder, n, size=16):

@@ -141,7 +141,7 @@ def test_a_folder_that_may_not_be_written(half, whole, disk, tmp_path):
     disk('remount,ro')
     before = {f: f.read_bytes() for f in path.rglob('*') if f.is_file()}
     one_sentence(*run(go_on(path), tmp_path/'process'), 'run', 'ead-only|not be written|ermission')
-    words = f'autogan_search --data {whole.data} --size 16 --channels 1 --out {place/"new"} -q'.split()
+    words = f'autogan_search --data {whole.data} --size 16 --channels 1 --extractor digits --out {place/"new"} -q'.split()
     one_sentence(*run(words, tmp_path/'process'), 'new', 'ead-only|not be written|ermission')
     assert {f: f.read_bytes() for f in path.rglob('*') if f.is_file()} == before
     disk('remount,rw')
