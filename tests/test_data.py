@@ -238,7 +238,8 @@ def test_a_fit_is_an_option_of_the_commands_and_is_in_the_protocol(fit, photos, 
 
 
 def test_a_generator_is_measured_with_the_fit_it_was_trained_with(photos, tmp_path):
-    tiny = '--channels 3 --extractor digits --steps 2 --eval-images 60 --g-width 8 --d-width 8 --device cpu --no-report -q --fit pad'.split()
+    tiny = ('--channels 3 --extractor digits --steps 2 --eval-images 60 --g-width 8 --d-width 8 '
+            '--device cpu --no-report -q --fit pad').split()
     for command, *words in (['autogan_train', '--data', photos, '--out', tmp_path/'run', *tiny],
                             ['autogan_eval', tmp_path/'run', '--images', 60, '--device', 'cpu', '-q']):
         done = subprocess.run([Path(sys.executable).parent/command, *map(str, words)], capture_output=True, text=True, timeout=300)
