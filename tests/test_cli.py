@@ -106,13 +106,14 @@ def test_a_finished_search_goes_on(finished, tmp_path):
     assert '1 of 2 measured' not in Report(path)._repr_html_() and len(Report(path).measured) == 2
 
 
-def write_photos(folder, n):
+def write_digits(folder, n):
+    "Write n digits of 16 pixels."
     folder.mkdir()
     for k, image in enumerate(digits(16).images[::70][:n].numpy()): Image.fromarray(image[0]).save(folder/f'{k:03}.png')
 
 
 def test_a_training_goes_on_with_the_same_images_only(tmp_path):
-    write_photos(tmp_path/'photos', 40)
+    write_digits(tmp_path/'photos', 40)
     new, words = tmp_path/'photos'/'new.png', ['-q', '--no-report', '--device', 'cpu']
     first = 'pre-none-nearest-sc --data photos --channels 1 --extractor digits --eval-images 100 --set train.splits=2 --steps 3'.split()
     assert run(tmp_path, 'autogan_train', *first, *words, '--out', 'run')[0] == 0
@@ -124,7 +125,7 @@ def test_a_training_goes_on_with_the_same_images_only(tmp_path):
     one_sentence(run(tmp_path, 'autogan_train', *resume), '40 images in', 'files have changed')
     one_sentence(run(tmp_path, 'autogan_train', *resume, '--data', 'nowhere'), 'nowhere')
     shutil.rmtree(tmp_path/'photos')
-    write_photos(tmp_path/'moved', 40)
+    write_digits(tmp_path/'moved', 40)
     one_sentence(run(tmp_path, 'autogan_train', *resume), 'photos does not exist', '--data')
     assert (tmp_path/'run'/'config.json').read_bytes() == before
     code, out, err = run(tmp_path, 'autogan_train', *resume, '--data', 'moved', '--workers', 0)
@@ -137,7 +138,7 @@ def test_a_training_goes_on_with_the_same_images_only(tmp_path):
 
 
 def test_a_training_starts_from_trained_networks(tmp_path):
-    write_photos(tmp_path/'photos', 40)
+    write_digits(tmp_path/'photos', 40)
     words = ['-q', '--no-report', '--device', 'cpu', '--eval-images', 100, '--set', 'train.splits=2']
     widths = ['--g-width', 12, '--d-width', 8]
     assert run(tmp_path, 'autogan_train', 'pre-batch-nearest-sc', *widths, '--steps', 3, *words, '--out', 'old')[0] == 0
@@ -559,7 +560,7 @@ def test_help_all_has_every_field_with_its_default(preset):
 
 def test_every_setting_can_be_set():
     other = {int: lambda v: v + 1, float: lambda v: v / 2 + .1, bool: lambda v: not v, tuple: lambda v: (30, 60)}
-    names = dict(data='stl10', root='/', broken='refuse', extractor='digits') | {
+    names = dict(data='stl10', root='/', broken='refuse', fit='pad', extractor='digits') | {
         'search.strategy': 'random', 'search.reset_statistic': 'variance', 'search_gan.loss': 'wasserstein',
         'final_gan.loss': 'wasserstein', 'engine.precision': 'bf16', 'engine.execution': 'compile'}
     tied = ('size', 'search_gan.bottom', 'final_gan.bottom', 'channels')                # other settings depend on them

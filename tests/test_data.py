@@ -234,7 +234,7 @@ def test_a_fit_is_an_option_of_the_commands_and_is_in_the_protocol(fit, photos, 
     said = {'crop': 'crops 80x60 to 60x60: 25 % of each image is left out', 'pad': 'pads 80x60 to 80x80: 25 % of each square is black',
             'stretch': 'stretches 80x60 to 60x60: 25 % squeeze along the longer side'}[fit]
     assert code == 0 and f'photos: {said}\n' in err
-    assert f'(12 images ({said}), 10 splits, against 12 photos at 16x16 ({said}))' in out
+    assert f'(12 images ({said}), ' in out and f'against 12 photos at 16x16 ({said}))' in out
 
 
 def test_a_generator_is_measured_with_the_fit_it_was_trained_with(photos, tmp_path):
@@ -250,12 +250,12 @@ def test_a_generator_is_measured_with_the_fit_it_was_trained_with(photos, tmp_pa
 def test_square_images_have_nothing_to_say(tmp_path, capsys):
     for k in range(12): picture(k, (60, 60)).save(tmp_path/f'{k}.png')
     code, out, err = measured(capsys, tmp_path, '--data', tmp_path, '--size', 16)
-    assert code == 0 and 'crops' not in out + err and '(12 images, 10 splits' in out
+    assert code == 0 and 'crops' not in out + err and '(12 images, ' in out
 
 
 def test_an_unknown_fit_is_refused(photos, capsys):
     code, _, err = measured(capsys, photos, '--data', photos, '--fit', 'squash')
-    assert code == 2 and err.endswith(": fit is 'squash', expected one of crop, pad, stretch\n") and err.count('\n') == 1
+    assert code == 2 and err.endswith(": --fit is 'squash', expected one of crop, pad, stretch\n") and err.count('\n') == 1
     with pytest.raises(ValueError, match='expected one of crop, pad, stretch'): configure('digits', fit='squash')
 
 

@@ -278,7 +278,7 @@ def test_every_exported_name_is_described(visit, module):
 
 
 def test_the_fields_of_settings_are_described(reader):
-    entry = reader.open('gan/training.html').locator('.api', has_text='GANConfig(').first
+    entry = reader.open('gan/configs.html').locator('.api', has_text='GANConfig(').first
     assert 'g_width' in entry.inner_text() and 'channels of the generator' in entry.inner_text()
 
 

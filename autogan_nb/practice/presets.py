@@ -299,7 +299,9 @@ def _to_state(settings, options):
     sized = hasattr(options, 'size')
     if not sized or any(values[name] != start[name] for name in _decisive):
         start['search.grow_after'] = growths(settings.search.iterations, settings.size, settings.final_gan.bottom)
-    return {name: value for name, value in values.items() if value != start[name] and (sized or name != 'size')}
+    chosen = ('channels', 'size', 'extractor') if settings.data != start['data'] else ()          # would be chosen to suit the data
+    stated = {name: value for name, value in values.items() if value != start[name] or name in chosen}
+    return {name: value for name, value in stated.items() if sized or name != 'size'}
 
 # %% ../../nbs/practice/102_presets.ipynb #fed99bab
 def _words(name, value):

@@ -52,7 +52,7 @@ class Latents:
     truncation: float = None # largest absolute value of their numbers; None: any
 
     def __post_init__(self):
-        if len(self) < 1: raise ValueError(f'{len(self)} images, expected at least 1')
+        if len(self) < 1: raise ValueError(f'n is {len(self)}, expected at least 1')
         if self.truncation is not None and not 0 < self.truncation < math.inf:
             raise ValueError(f'truncation is {self.truncation:g}, expected a number above 0')
 
@@ -185,7 +185,7 @@ def check_samples(
     "Raise an error if samples cannot be written like this: FileExistsError, ValueError, or ImportError if a program is missing."
     out, suffix = Path(out), Path(out).suffix.lower()
     if suffix not in WRITERS:
-        raise ValueError(f'{str(out)!r}: grids are written as .png, arrays as .npz, videos as .gif or .mp4, and a folder has no suffix')
+        raise ValueError(f'{str(out)!r}: `out` is a .png file for a grid, .npz for arrays, .gif or .mp4 for a video, or a folder')
     if out.exists(): raise FileExistsError(f'{str(out)!r} exists already: choose another name')
     if zoom is not None and zoom < 1: raise ValueError(f'zoom is {zoom}, expected at least 1')
     if zoom is not None and suffix == '.npz': raise ValueError(f"zoom is {zoom}, but an .npz file holds images of the generator's own size")
