@@ -8,8 +8,7 @@ __all__ = ['SCALES', 'STAGES', 'SECONDS', 'figure', 'Scale', 'real_images', 'Set
            'gpu_table']
 
 # %% ../../nbs/bench/115_gpu.ipynb #0822266f
-import gc, gzip, hashlib, json, math, os, pkgutil, platform, re, signal, subprocess, sys, tempfile, time, traceback, torch
-import numpy as np
+import gc, hashlib, json, math, os, pkgutil, platform, re, signal, subprocess, sys, tempfile, time, traceback, torch
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -21,6 +20,7 @@ from .. import __version__
 from .counts import _processor
 from ..core import make_rng, pick_device
 from ..data.images import ImageData, to_channels
+from ..data.named import read_idx
 from ..files import write_atomic
 from ..gan.configs import GANConfig
 from ..show import html_table
@@ -71,8 +71,7 @@ def real_images(
     if folder is None:
         pixels = torch.randint(256, (n, 3, 32, 32), generator=make_rng(0), dtype=torch.uint8)
         return ImageData(pixels, name='random', device=device)
-    with gzip.open(Path(folder)/'train-images-idx3-ubyte.gz') as file: pixels = np.frombuffer(file.read(), np.uint8, offset=16)
-    maps = torch.from_numpy(pixels.reshape(-1, 1, 28, 28)[:n].copy())
+    maps = read_idx(Path(folder)/'train-images-idx3-ubyte.gz')[:n, None]
     return ImageData(to_channels(torch.nn.functional.pad(maps, (2, 2, 2, 2)), 3), name='fashion-mnist', device=device)
 
 # %% ../../nbs/bench/115_gpu.ipynb #a92d415c
