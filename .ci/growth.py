@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"Make the pictures of a search for the first page and notebook 05 from a run folder of autogan_search: python .ci/growth.py RUN"
+"Make the pictures of a search for the first page and notebook 06 from a run folder of autogan_search: python .ci/growth.py RUN"
 import shutil
 import sys
 from pathlib import Path
