@@ -90,6 +90,22 @@ def _run_name(options, settings):
     return f'{needed("tools.own_images").data_name(settings.data) if own else options.preset}-seed{options.seed}'
 
 # %% ../nbs/06_cli.ipynb #b3e37b0b
+def _timed(options, settings, evaluator, arch=None):
+    "Fit a new job into --hours if they are given; say how long it will take; return its settings and a `Clock`, None if nobody looks."
+    if options.quiet and not options.hours: return settings, None
+    estimating, n, device = needed('tools.estimate'), len(evaluator.data), evaluator.data.device
+    arch = arch and needed('search.space').Architecture.parse(arch)
+    try: costs = estimating.measure_costs(settings, evaluator, arch)
+    except (ArithmeticError, MemoryError, RuntimeError) as error:
+        if options.hours: raise
+        return settings, warnings.warn(f'the time could not be estimated: {error}')
+    if options.hours and not options.resume:
+        settings = estimating.fitted(settings, costs, options.hours, n, device, arch, asked_for(options))
+    estimate = estimating.Estimate(estimating.whole_work(settings, n, device, arch), costs)
+    if not options.quiet: print(f'the whole job takes {estimate}', file=sys.stderr)
+    return settings, estimating.Clock(estimate, settings)
+
+# %% ../nbs/06_cli.ipynb #8d1ce71a
 @command
 def autogan_search(options: SearchOptions):
     "Let a machine design a GAN: search, train the best architectures from scratch, measure, show."
@@ -97,9 +113,11 @@ def autogan_search(options: SearchOptions):
         jobs, run = needed('practice.jobs'), _resumed('autogan_search', options)
         settings = jobs.continued(run, vars(options)) if run else settings_from(options, chosen=_chosen(options))
         evaluator = jobs.prepare(settings, options.device, options.quiet)
+        settings, clock = _timed(options, settings, evaluator)
         out = options.out or f'runs/{_run_name(options, settings)}'
         made = run or jobs.new_run(out, settings, options.seed, command=command_line('autogan_search', options, settings))
         job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
+        job.clock = clock
     _carry_out(needed('practice.trainings').search_job, job, options.no_report)
 
 # %% ../nbs/06_cli.ipynb #74583795
@@ -123,8 +141,7 @@ def _new_training(options):
         raise ValueError(f'--arch is {options.arch!r}, but the generator of --from is {start.arch}: leave out --arch')
     arch, held = (start.arch, start.settings) if start else (arch, {})
     settings = settings_from(options, arch.size, held, _chosen(options, held, sized=False))
-    facts = dict(arch=str(arch), command=command_line('autogan_train', options, settings))
-    return settings, facts | ({'from': start.files} if start else {})
+    return settings, dict(arch=str(arch)) | ({'from': start.files} if start else {})
 
 # %% ../nbs/06_cli.ipynb #9d2223e0
 @command
@@ -134,9 +151,12 @@ def autogan_train(options: TrainOptions):
         jobs, run = needed('practice.jobs'), _resumed('autogan_train', options)
         settings, facts = (jobs.continued(run, vars(options)), {}) if run else _new_training(options)
         evaluator = jobs.prepare(settings, options.device, options.quiet)
+        settings, clock = _timed(options, settings, evaluator, facts.get('arch') or run.config['arch'])
+        if not run: facts['command'] = command_line('autogan_train', options, settings)
         out = options.out or f'runs/train-{_run_name(options, settings)}'
         made = run or jobs.new_run(out, settings, options.seed, **facts)
         job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
+        job.clock = clock
     _carry_out(needed('practice.trainings').train_job, job, options.no_report)
 
 # %% ../nbs/06_cli.ipynb #2fb7143e

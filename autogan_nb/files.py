@@ -189,7 +189,9 @@ class HubModel(nn.Module, PyTorchModelHubMixin, library_name='autogan_nb', tags=
         "Read a network, in eval mode, with its `notes`; FileNotFoundError or ValueError if the file is missing or unsuitable."
         tensors, settings = load_weights(path)
         notes = settings.pop('notes', {})
-        if settings.keys() != inspect.signature(cls.__init__).parameters.keys() - {'self'} or not isinstance(notes, dict):
+        known = {name: its for name, its in inspect.signature(cls.__init__).parameters.items() if name != 'self'}
+        needed = {name for name, its in known.items() if its.default != ()}                # older files have no `layers`
+        if not needed <= settings.keys() <= known.keys() or not isinstance(notes, dict):
             raise ValueError(f"{str(path)!r} is not a saved {cls.kind}: its settings are {' '.join(', '.join(settings).split())[:100]}")
         net = network_of(cls, settings, tensors, path)
         net.notes = notes

@@ -26,13 +26,16 @@ class GANConfig:
     beta1: float = 0. # Adam's beta1: no momentum, because the opponent has moved on since the last gradient
     beta2: float = .9 # Adam's beta2: a short memory, for the same reason (Adam's own default is .999)
     loss: str = 'hinge' # the objective: hinge, nonsaturating, wasserstein, least_squares, or another row of `LOSSES` or `OBJECTIVES`
-    terms: tuple = () # names of terms added to the objective, each with an optional weight, such as r1=0.5
+    terms: tuple = () # names of terms added to the objective, each with an optional weight, last weight and rhythm: r1=0.5>0.05@8
     transforms: tuple = () # names of transforms applied to all images before the discriminator sees them
+    techniques: tuple = () # names of techniques that act between the steps, each with an optional value, such as clip=0.01
+    g_layers: tuple = () # names of changes to the generator's layers, each with an optional value, such as attention=16
+    d_layers: tuple = () # the same for the discriminator
     n_classes: int = 0 # number of class labels, which both networks then take; 0: no labels
     ema_decay: float = .999 # moving average of the generator, half-life of 693 generator steps
 
     def __post_init__(self):
-        for name in ('terms', 'transforms'): object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ('terms', 'transforms', 'techniques', 'g_layers', 'd_layers'): object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.n_classes < 0: raise ValueError(f'n_classes is {self.n_classes}, expected 0 or a number of labels')
         for name in ('g_width', 'd_width', 'latent_dim', 'bottom', 'd_batch', 'g_batch', 'n_critic'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from torch import nn
 from ..files import HubModel
 from .fast_layers import conv3x3, conv_pool
-from .layers import spectral, xavier_init_
+from .layers import add_layers, spectral, xavier_init_
 
 # %% ../../nbs/gan/23_discriminator.ipynb #ee5d4dde
 class DiscriminatorBlock(nn.Module):
@@ -72,6 +72,7 @@ class Discriminator(HubModel, model_card_template=_CARD):
         width: int = 128, # channels of every block (the paper: 64 in the search, 128 in the final training)
         channels: int = 3, # 3 for colour, 1 for greyscale images
         bottom: int = 4, # the generator's bottom width (4 for CIFAR-10, 6 for STL-10)
+        layers=(), # names of changes to the layers, rows of `LAYERS`
     ):
         super().__init__()
         if not 1 <= n_cells <= 16: raise ValueError(f'a discriminator is for 1 to 16 cells, not {n_cells}')
@@ -80,10 +81,12 @@ class Discriminator(HubModel, model_card_template=_CARD):
         self.grown = nn.ModuleList(DiscriminatorBlock(width, width, downsample) for downsample in downsampling_plan(n_cells))
         self.last = DiscriminatorBlock(width, width, downsample=False)
         self.head = spectral(nn.Linear(width, 1, bias=False))
-        xavier_init_(self)
+        self.layers = add_layers(xavier_init_(self), layers)
 
     @property
-    def settings(self): return dict(n_cells=self.n_cells, width=self.width, channels=self.channels, bottom=self.bottom)
+    def settings(self):
+        shape = dict(n_cells=self.n_cells, width=self.width, channels=self.channels, bottom=self.bottom)
+        return shape | (dict(layers=self.layers) if self.layers else {})
 
     @property
     def sizes(self): return [self.bottom * 2**k for k in range(1, self.n_cells + 1)]      # sides in pixels, the smallest first

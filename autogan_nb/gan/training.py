@@ -107,17 +107,22 @@ class GANTrainer:
         config: GANConfig = GANConfig(), # batch sizes, learning rates, objective
         rng: torch.Generator = None, # source of the latents, on the networks' device; None: a new one with seed 0
     ):
-        self.config, self.objective = config, make_objective(config.loss, config.terms, config.transforms)
+        self.config, self.objective = config, make_objective(config.loss, config.terms, config.transforms, config.techniques)
         self.G = generator.to(memory_format=torch.channels_last)
         self.D = discriminator.to(memory_format=torch.channels_last)
         adam = partial(torch.optim.Adam, betas=(config.beta1, config.beta2), fused=True)
         self.g_optimizer, self.d_optimizer = adam(self.G.parameters(), lr=config.g_lr), adam(self.D.parameters(), lr=config.d_lr)
         self.discriminate, self.autocast = self.D, nullcontext
-        self.schedules, self.average, self.steps = [], None, 0
+        self.schedules, self.average, self.steps, self.total = [], None, 0, None
         self.rng = rng if rng is not None else torch.Generator(self.device).manual_seed(0)
 
     @property
     def device(self): return next(self.G.parameters()).device
+
+    @property
+    def progress(self) -> float:
+        "Return the share of the training that is done; 0 if no end is known, as in a search"
+        return min(1., self.steps / self.total) if self.total else 0.
 
 # %% ../../nbs/gan/25_training.ipynb #36ba8d30
 @patch
@@ -147,7 +152,9 @@ def real(self: GANTrainer,
     while n and len(images) < n:
         more = next(stream)
         images, labels = torch.cat([images, more.images]), None if labels is None else torch.cat([labels, more.labels])
-    return Batch(images[:n], labels[:n] if self.config.n_classes else None)
+    batch = Batch(images[:n], labels[:n] if self.config.n_classes else None)
+    for technique in self.objective.techniques: batch = technique.real(self, batch)
+    return batch
 
 # %% ../../nbs/gan/25_training.ipynb #554b746e
 class Cycle(NamedTuple):
@@ -162,15 +169,19 @@ def cycle(self: GANTrainer,
     generate=None, # latents, and labels if there are any, to images; None: the generator itself
 ) -> Cycle:
     "Train the discriminator `n_critic` times and the generator once"
+    for technique in self.objective.techniques: technique.before(self)
     generate, cfg, transforms = generate or self.G, self.config, self.objective.transforms
     for k in range(cfg.n_critic):
         with torch.no_grad(): fake = self.draw(generate, cfg.d_batch)
         real, fake = transformed(transforms, self.real(stream), fake, self.rng)
-        d_loss = d_step(self.joint(), self.d_optimizer, real, fake, self.objective, self.steps * cfg.n_critic + k)
+        D = self.joint()
+        d_loss = d_step(D, self.d_optimizer, real, fake, self.objective, self.steps * cfg.n_critic + k)
+        for technique in self.objective.techniques: technique.after_d(self, D, real, fake)
     fake = self.draw(generate, cfg.g_batch)
     real, fake = transformed(transforms, self.real(stream, cfg.g_batch) if self.objective.needs_real else None, fake, self.rng)
     g_loss, g_gradient = g_step(self.joint(), self.g_optimizer, real, fake, self.objective, self.steps)
     for schedule in self.schedules: schedule.step()
+    for technique in self.objective.techniques: technique.after(self)
     if self.average: self.average.update_parameters(self.G)
     self.steps += 1
     return Cycle(d_loss, g_loss, g_gradient)
@@ -178,7 +189,7 @@ def cycle(self: GANTrainer,
 @patch
 def joint(self: GANTrainer) -> JointDiscriminator:
     "Wrap the discriminator for the terms of one step"
-    return JointDiscriminator(self.discriminate, self.D)
+    return JointDiscriminator(self.discriminate, self.D, self.rng, self.progress)
 
 # %% ../../nbs/gan/25_training.ipynb #aa5249be
 @patch
@@ -187,7 +198,7 @@ def for_final_training(self: GANTrainer,
     decay_lr: bool = True, # let both learning rates fall to zero?
 ) -> GANTrainer: # itself
     "Start averaging the generator and, if `decay_lr` is set, let both learning rates fall to zero over `steps`"
-    self.average = Average(self.G, self.config.ema_decay)
+    self.average, self.total = Average(self.G, self.config.ema_decay), steps
     if decay_lr: self.schedules = [linear_decay(o, steps) for o in (self.g_optimizer, self.d_optimizer)]
     return self
 
@@ -197,6 +208,7 @@ def lengthen(self: GANTrainer,
     steps: int, # generator steps of the whole training
 ):
     "Continue with the learning rates of a training of `steps` steps; change nothing if the schedules have this length already"
+    self.total = steps
     for schedule in self.schedules:
         if schedule.total_iters == steps: continue
         schedule.total_iters = steps
@@ -207,7 +219,8 @@ def _parts(trainer):
     "Return the stateful parts of a trainer by name"
     parts = dict(G=trainer.G, D=trainer.D, g_optimizer=trainer.g_optimizer, d_optimizer=trainer.d_optimizer)
     if trainer.average: parts['average'] = trainer.average
-    return parts | {f'schedule{i}': s for i, s in enumerate(trainer.schedules)}
+    parts |= {f'schedule{i}': s for i, s in enumerate(trainer.schedules)}
+    return parts | {f'technique{i}': t for i, t in enumerate(trainer.objective.techniques)}
 
 # %% ../../nbs/gan/25_training.ipynb #d93058c6
 @patch

@@ -77,6 +77,7 @@ class Job:
         self.run, self.evaluator, self.data, self.quiet = run, evaluator, evaluator.data, quiet
         self.preset, self.seed, self.device = preset_from(run.config['preset']), run.config['seed'], evaluator.data.device
         self.state, self.signals, self.saved = run.claim().load_checkpoint() or {}, StopSignals(), time.monotonic()
+        self.clock = None # tells how long the rest will take, as in *How long will it take?*; None: nobody asked
         _log_changes(run)
 
     def save(self, **changes):

@@ -203,6 +203,7 @@ class RunOptions:
     set: list = () # any setting, such as search.controller_lr=1e-3; may be repeated
     seed: int = 0 # seed of everything random
     device: str = 'auto' # auto, cpu or cuda
+    hours: float = None # choose the length of the job so that it ends within so many hours; settings that are given stay
     out: str = None # run folder to make; named after the preset and the seed by default
     resume: str = None # run folder to continue; all settings come from it
     no_report: bool = False # do not write report.html at the end
@@ -308,7 +309,7 @@ def _words(name, value):
     return ['--' + dashed(name)] + [to_text(value)] * (value is not True)
 
 # %% ../../nbs/practice/102_presets.ipynb #a0fe97bb
-_ASIDE = ('out', 'resume', 'quiet', 'no_report', 'config', 'set', *OPTIONS)         # these don't change the result or are given as settings
+_ASIDE = ('out', 'hours', 'resume', 'quiet', 'no_report', 'config', 'set', *OPTIONS)         # these don't change the result or are given as settings
 
 def command_line(
     name: str, # of the command

@@ -42,14 +42,20 @@ def _log_search(job, record):
     job.run.scalars(record['iteration'], **values)
 
 # %% ../../nbs/practice/104_trainings.ipynb #61e140b5
+def _show_left(job, bar, what, left):
+    "Show in a progress bar how long the rest of a job will take."
+    if job.clock and bar is not None: bar.set_description(f'{what}, {job.clock.words(left())} left in all', refresh=False)
+
+# %% ../../nbs/practice/104_trainings.ipynb #d9d2ded6
 class SearchKeeper(Callback):
     "Keep a job's folder up to date while its search runs, and stop the search after a signal."
-    def __init__(self, job, recovery: Recovery, gallery: Gallery):
-        self.job, self.recovery, self.gallery = job, recovery, gallery
+    def __init__(self, job, recovery: Recovery, gallery: Gallery, bar: SearchBar):
+        self.job, self.recovery, self.gallery, self.bar = job, recovery, gallery, bar
 
     def tick(self, search):
         self.job.signals.check()
         if self.job.stale: self.save(search)
+        _show_left(self.job, self.bar.bar, 'search', lambda: self.job.clock.searched(search))
 
     def end(self, search, record):
         _save_grids(self.job, self.gallery.images)
@@ -81,8 +87,8 @@ def run_search(
     job.reopen(job.state.get('search'), 'iteration', job.preset.search.iterations, results)
     if 'finalists' in job.state: return job.state['finalists']
     recovery, gallery = Recovery(), Gallery()
-    keeper = SearchKeeper(job, recovery, gallery)
     with SearchBar(job.quiet) as bar:
+        keeper = SearchKeeper(job, recovery, gallery, bar)
         search = _search_of(job, [recovery, gallery, keeper, bar])
         try: search.run()
         except Stopped:
@@ -150,11 +156,18 @@ def _next_stop(trainings, config, every):
 # %% ../../nbs/practice/104_trainings.ipynb #e8161bd8
 class StepCounter(Callback):
     "Show the steps of all trainings in one progress bar, and stop them after a signal."
-    def __init__(self, job, bar): self.job, self.bar, self.lock = job, bar, Lock()
+    def __init__(self, job, bar, who, trainings):
+        self.job, self.bar, self.who, self.trainings, self.lock = job, bar, who, trainings, Lock()
 
     def tick(self, training):
         self.job.signals.check()
-        with self.lock: self.bar.update()
+        with self.lock:
+            self.bar.update()
+            _show_left(self.job, self.bar, f'train {self.who}', self._done)
+
+    def _done(self):
+        finished = len(self.job.state.get('scores', {}))
+        return self.job.clock.trained(finished, [training.trainer.steps for training in self.trainings])
 
 # %% ../../nbs/practice/104_trainings.ipynb #fdd3b3e8
 def _advance_all(job, trainings, until, work):
@@ -224,7 +237,7 @@ def train_group(
         job.save(trainings=saved | {name: training.state_dict() for name, training in trainings.items()})
     with (progress_bar(total=config.steps * len(named), desc=f'train {who}', quiet=job.quiet) as bar,
           side_by_side(len(named), job.device) as work):
-        for training in trainings.values(): training.callbacks.append(StepCounter(job, bar))
+        for training in trainings.values(): training.callbacks.append(StepCounter(job, bar, who, trainings.values()))
         try:
             while _unfinished(trainings, config):
                 if _one_leg(job, trainings, max(1, config.steps // 20), work, bar): save()

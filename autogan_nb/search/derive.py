@@ -27,8 +27,8 @@ def derived_networks(
 ) -> tuple: # (generator, discriminator)
     "Build the networks to train an architecture from scratch"
     if gan.n_classes: raise ValueError(f'n_classes is {gan.n_classes}, but these networks take no labels: pass another `build` function')
-    G = DerivedGenerator(arch, gan.g_width, gan.latent_dim, gan.bottom, channels)
-    return G, Discriminator(len(arch), gan.d_width, channels, gan.bottom)
+    G = DerivedGenerator(arch, gan.g_width, gan.latent_dim, gan.bottom, channels, gan.g_layers)
+    return G, Discriminator(len(arch), gan.d_width, channels, gan.bottom, gan.d_layers)
 
 class FinalTraining(Loop):
     "Train one architecture from scratch; `generator` is the moving average of its weights"

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from typing import NamedTuple
 from ..core import make_rng
 from ..files import HubModel
-from ..gan.layers import as_maps, plain_forms, xavier_init_
+from ..gan.layers import add_layers, as_maps, plain_forms, xavier_init_
 from ..loops import AutoBatch
 from .shared_gan import Cell, ToImage, call_part, run_cells
 from .space import Architecture
@@ -55,6 +55,7 @@ class DerivedGenerator(HubModel, pipeline_tag='unconditional-image-generation', 
         latent_dim: int = 128, # length of z
         bottom: int = 4, # side of the first maps
         channels: int = 3, # of the images
+        layers=(), # names of changes to the layers, rows of `LAYERS`
     ):
         super().__init__()
         self.arch, self.call = Architecture.parse(arch), call_part
@@ -62,7 +63,7 @@ class DerivedGenerator(HubModel, pipeline_tag='unconditional-image-generation', 
         self.linear = nn.Linear(latent_dim, width * bottom**2)
         self.cells = nn.ModuleList(Cell(width, [choice], running=True) for choice in self.arch)
         self.to_image = ToImage(width, channels, running=True)
-        xavier_init_(self)
+        self.layers = add_layers(xavier_init_(self), layers)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         "Generate images (n, channels, size, size) in [-1, 1] from latents (n, latent_dim)."
@@ -71,7 +72,8 @@ class DerivedGenerator(HubModel, pipeline_tag='unconditional-image-generation', 
     @property
     def settings(self) -> dict: # plain values
         "The constructor's arguments, to build this network again."
-        return dict(arch=str(self.arch), width=self.width, latent_dim=self.latent_dim, bottom=self.bottom, channels=self.channels)
+        shape = dict(arch=str(self.arch), width=self.width, latent_dim=self.latent_dim, bottom=self.bottom, channels=self.channels)
+        return shape | (dict(layers=self.layers) if self.layers else {})
 
     @property
     def size(self) -> int: # pixels
@@ -119,7 +121,7 @@ def derive_from(
     arch = Architecture.parse(arch)
     if len(arch) > len(shared.cells):
         raise ValueError(f'the architecture has {len(arch)} cells, but the shared generator has weights for 1 to {len(shared.cells)}')
-    derived = DerivedGenerator(arch, shared.width, shared.latent_dim, shared.bottom, shared.channels)
+    derived = DerivedGenerator(arch, shared.width, shared.latent_dim, shared.bottom, shared.channels, shared.layers)
     weights = shared.state_dict()
     derived.load_state_dict({name: weights[name] for name, _ in derived.named_parameters()}, strict=False)
     derived.to(next(shared.parameters()).device)

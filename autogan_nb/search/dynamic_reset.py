@@ -144,8 +144,8 @@ def shared_networks(
 ) -> tuple: # (generator, discriminator)
     "Build the networks of a shared GAN"
     if gan.n_classes: raise ValueError(f'n_classes is {gan.n_classes}, but these networks take no labels: pass another `build` function')
-    G = SharedGenerator(n_cells, gan.g_width, gan.latent_dim, gan.bottom, channels, **options)
-    return G, Discriminator(n_cells, gan.d_width, channels, gan.bottom)
+    G = SharedGenerator(n_cells, gan.g_width, gan.latent_dim, gan.bottom, channels, layers=gan.g_layers, **options)
+    return G, Discriminator(n_cells, gan.d_width, channels, gan.bottom, gan.d_layers)
 
 # %% ../../nbs/search/46_dynamic_reset.ipynb #17cdfaaf
 class SharedGAN(Task):

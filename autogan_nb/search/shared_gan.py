@@ -11,7 +11,7 @@ from fastcore.basics import patch
 from torch import nn
 from ..gan.choices import ACTIVATIONS, CONVS, NORMS, UPS
 from ..gan.fast_layers import conv3x3, upsample_conv, upsample_conv1x1
-from ..gan.layers import as_maps, normalize, upsample, xavier_init_
+from ..gan.layers import add_layers, as_maps, normalize, upsample, xavier_init_
 from .space import AUTOGAN
 
 # %% ../../nbs/search/42_shared_gan.ipynb #f32f8fc9
@@ -142,6 +142,7 @@ class SharedGenerator(nn.Module):
         bottom: int = 4, # side of the first maps
         channels: int = 3, # of the images
         space = AUTOGAN, # an `AutoGANSpace`: the choices it has weights for
+        layers=(), # names of changes to the layers, rows of `LAYERS`
     ):
         super().__init__()
         self.width, self.latent_dim, self.bottom, self.channels, self.space = width, latent_dim, bottom, channels, space
@@ -149,7 +150,7 @@ class SharedGenerator(nn.Module):
         self.linear = nn.Linear(latent_dim, width * bottom**2)
         self.cells = nn.ModuleList(Cell(width, space.cells(i)) for i in range(n_cells))
         self.to_image = ToImage(width, channels)
-        xavier_init_(self)
+        self.layers = add_layers(xavier_init_(self), layers)
 
     def forward(self,
         z: torch.Tensor, # (n, latent_dim)
