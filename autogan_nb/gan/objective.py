@@ -135,7 +135,8 @@ def make_objective(
 # %% ../../nbs/gan/24_objective.ipynb #01354fc7
 def _read_term(text):
     "Return the term that a text such as 'r1' or 'r1=0.5>0.05@8' describes"
-    (rest, at, every), (name, equals, weights) = text.partition('@'), text.partition('@')[0].partition('=')
+    front, at, every = text.partition('@')
+    name, equals, weights = front.partition('=')
     term, (weight, arrow, last) = find_row('term', name, TERMS), weights.partition('>')
     try:
         if equals: term = replace(term, weight=float(weight), last=float(last) if arrow else None)
