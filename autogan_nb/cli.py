@@ -112,9 +112,9 @@ def autogan_search(options: SearchOptions):
     with plain_errors(SearchOptions):
         jobs, run = needed('practice.jobs'), _resumed('autogan_search', options)
         settings = jobs.continued(run, vars(options)) if run else settings_from(options, chosen=_chosen(options))
+        out = run.path if run else needed('practice.runs').check_new(options.out or f'runs/{_run_name(options, settings)}')
         evaluator = jobs.prepare(settings, options.device, options.quiet)
         settings, clock = _timed(options, settings, evaluator)
-        out = options.out or f'runs/{_run_name(options, settings)}'
         made = run or jobs.new_run(out, settings, options.seed, command=command_line('autogan_search', options, settings))
         job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
         job.clock = clock
@@ -150,10 +150,10 @@ def autogan_train(options: TrainOptions):
     with plain_errors(TrainOptions):
         jobs, run = needed('practice.jobs'), _resumed('autogan_train', options)
         settings, facts = (jobs.continued(run, vars(options)), {}) if run else _new_training(options)
+        out = run.path if run else needed('practice.runs').check_new(options.out or f'runs/train-{_run_name(options, settings)}')
         evaluator = jobs.prepare(settings, options.device, options.quiet)
         settings, clock = _timed(options, settings, evaluator, facts.get('arch') or run.config['arch'])
         if not run: facts['command'] = command_line('autogan_train', options, settings)
-        out = options.out or f'runs/train-{_run_name(options, settings)}'
         made = run or jobs.new_run(out, settings, options.seed, **facts)
         job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
         job.clock = clock

@@ -69,7 +69,8 @@ class Settings(NamedTuple):
         names = 'splits of the score', 'images in a subset of KID', 'neighbours for precision and recall'
         sizes = [(s.splits, s.kid[1], s.neighbours) for s in (self, fitting)]
         for name, asked, used in zip(names, *sizes):
-            if used < asked: yield f'{used:,} {name} instead of {asked:,}, because there are only {n:,} images'
+            only = f'there are only {n:,} images' if n > 1 else 'there is only one image'
+            if used < asked: yield f'{used:,} {name if used > 1 else name.replace("s ", " ", 1)} instead of {asked:,}, because {only}'
 
 # %% ../../nbs/metrics/36_protocol.ipynb #bb0feaee
 class Gather(NamedTuple):
@@ -113,7 +114,7 @@ def _precision_recall(fake, real, settings):
 # %% ../../nbs/metrics/36_protocol.ipynb #ae1b792a
 METRICS = {
     'score': Metric(SPLITS, _score, {'score': Figure('score', better='higher', published='IS', spread='deviation')}, reference=False,
-                    protocol=lambda scores: f'{scores.splits} splits'),
+                    protocol=lambda scores: f'{scores.splits} split{"s" * (scores.splits != 1)}'),
     'fid': Metric(MOMENTS, _fid, {'fid': Figure('FID', published='FID')}, least=2),
     'kid': Metric(FEATURES, _kid, {'kid': Figure('KID', digits=4, published='KID', spread='kid_deviation')},
                   least=2, protocol=lambda scores: f'KID over {scores.kid_subsets} subsets of {scores.kid_subset_size:,}'),

@@ -91,6 +91,7 @@ def read_config(
 ) -> dict: # settings, nested as in a preset
     "Read settings from a file; raise ValueError if it holds none, ImportError if no TOML parser is installed."
     path = Path(path)
+    if path.is_dir(): raise IsADirectoryError(f'{path} is a folder, expected a file with settings, such as the config.json of a run')
     form = 'TOML' if path.suffix.lower() == '.toml' else 'JSON'
     try: found = _read_toml(path.read_text()) if form == 'TOML' else needed('files').from_json(path.read_text())
     except (ValueError, RecursionError) as error: raise ValueError(f'{path} cannot be read as {form}: {error}') from None

@@ -8,8 +8,10 @@ __all__ = ['SIDES', 'IN_COLOUR', 'KNOWN', 'Facts', 'data_name', 'facts_of', 'sui
 
 # %% ../../nbs/tools/122_own_images.ipynb #f3f80e30
 import re, torch
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
+from urllib.request import Request, urlopen
 from ..data.datasets import DATASETS, data_kind, load_data
 from ..data.folders import survey_folder
 from ..metrics.inception import _INCEPTION_FILE
@@ -58,21 +60,32 @@ def suitable_size(
     return max([size for size in sizes if size <= side] or sizes[:1])
 
 # %% ../../nbs/tools/122_own_images.ipynb #60ee89e7
-KNOWN = {'digits': 'digits', 'mnist': 'digits', 'fashion-mnist': 'fashion'} # data set to the classifier that was trained on it
+def inception_at_hand(
+    address: str = None, # of the published weights; None: the published one
+    patience: float = 3., # seconds to wait for an answer
+) -> bool:
+    "Return whether Inception's weights are in torch's cache or can be downloaded."
+    if (Path(torch.hub.get_dir()) / 'checkpoints' / _INCEPTION_FILE).is_file(): return True
+    try:
+        with urlopen(Request(address or _inception_address(), method='HEAD'), timeout=patience) as answer: return answer.status == 200
+    except (OSError, HTTPException, ValueError): return False
 
-def inception_at_hand() -> bool:
-    "Return whether Inception's weights are in torch's cache."
-    return (Path(torch.hub.get_dir()) / 'checkpoints' / _INCEPTION_FILE).is_file()
+def _inception_address():
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+    return URL_INCEPTION_V3
+
+# %% ../../nbs/tools/122_own_images.ipynb #651aecde
+KNOWN = {'digits': 'digits', 'mnist': 'digits', 'fashion-mnist': 'fashion'} # data set to the classifier that was trained on it
 
 def suitable_extractor(
     data: str, # a name, a folder or a file
     gpu: bool, # is there one?
-    at_hand: bool, # are Inception's weights?
+    at_hand: bool, # are Inception's weights there, or can they be had?
 ) -> tuple: # (name, reason)
     "Choose the network that measures the images."
     if data in KNOWN: return KNOWN[data], 'a classifier trained on this kind of images'
     if gpu and at_hand: return 'inception', 'the network of published figures'
-    why = "Inception's weights are not in the cache" if gpu else 'Inception would take hours without a GPU'
+    why = "Inception's weights are not in the cache and can't be downloaded" if gpu else 'Inception would take hours without a GPU'
     return 'own', f'features trained on these images; {why} (--extractor inception)'
 
 # %% ../../nbs/tools/122_own_images.ipynb #5f71b076
@@ -90,7 +103,7 @@ def choose(
     data = asked.get('data', preset.data)
     if data == preset.data: return {}, []
     facts = facts_of(data, asked.get('root'))
-    extractor, reason = suitable_extractor(data, gpu, inception_at_hand())
+    extractor, reason = suitable_extractor(data, gpu, gpu and inception_at_hand())
     chosen = dict(channels=3 if facts.colour else 1, extractor=extractor)
     if sized: chosen['size'] = suitable_size(facts.side, gpu, asked.get('final_gan.bottom', preset.final_gan.bottom))
     now = chosen | {name: asked[name] for name in chosen if name in asked}
