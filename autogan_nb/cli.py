@@ -90,9 +90,14 @@ def _run_name(options, settings):
     return f'{needed("tools.own_images").data_name(settings.data) if own else options.preset}-seed{options.seed}'
 
 # %% ../nbs/06_cli.ipynb #b3e37b0b
+def _is_finished(options, settings):
+    "Return whether a run that is to be continued has nothing left to do."
+    if not options.resume or not Path(options.resume, 'scores.json').exists(): return False
+    return settings == needed('practice.presets').preset_from(needed('practice.runs').RunFolder.open(options.resume).config['preset'])
+
 def _timed(options, settings, evaluator, arch=None):
     "Fit a new job into --hours if they are given; say how long it will take; return its settings and a `Clock`, None if nobody looks."
-    if options.quiet and not options.hours: return settings, None
+    if options.quiet and not options.hours or _is_finished(options, settings): return settings, None
     estimating, n, device = needed('tools.estimate'), len(evaluator.data), evaluator.data.device
     arch = arch and needed('search.space').Architecture.parse(arch)
     try: costs = estimating.measure_costs(settings, evaluator, arch)

@@ -14,6 +14,16 @@ import pytest
 if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'
 
 
+# A worker that begins a long notebook last leaves the other one idle.
+LONG = ['48_search', '104_trainings', '49_derive', '06_cli', '107_sharing', '42_shared_gan', '39_extractors', '106_report', '50_ablation', 'index',
+        '38_own_features', '105_figures', '47_mlas', '43_derived_gan']
+
+
+def pytest_collection_modifyitems(items):
+    place = lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+    items.sort(key=place)
+
+
 def pytest_addoption(parser):
     parser.addoption('--long', action='store_true', help='run the long versions of the recovery tests, too')
 

@@ -26,14 +26,15 @@ from autogan_nb.practice.presets import PRESETS, Preset, command_line, settings_
 from autogan_nb.practice.report import Report
 from autogan_nb.settings import TEXTS, settings_of, to_text
 from autogan_nb.shell import help_text, read_options
+from commands import run
 
 BIN = Path(sys.executable).parent
 TINY = ('--size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 3 --top_k 2 --reward_images 50 --steps 60 --finalists 1 '
         '--eval_images 200 --device cpu --no-report').split()
 
 
-def run(cwd, command, *args, **env):
-    "Run a command; return exit code, standard output and standard error."
+def shell(cwd, command, *args, **env):
+    "Run a command from its start, as a shell does; return exit code, standard output and standard error."
     done = subprocess.run([BIN/command, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300, env=os.environ | env)
     return done.returncode, done.stdout, done.stderr
 
@@ -42,7 +43,7 @@ def run(cwd, command, *args, **env):
 def finished(tmp_path_factory):
     "Run a tiny job to its end; return its folder and what it printed."
     path = tmp_path_factory.mktemp('whole')/'run'
-    code, out, err = run(path.parent, 'autogan_search', *TINY, '--out', path)
+    code, out, err = shell(path.parent, 'autogan_search', *TINY, '--out', path)
     assert code == 0, err
     return path, out, err
 
@@ -260,11 +261,18 @@ def test_a_folder_from_another_place_and_its_resume(tmp_path):
     assert run(tmp_path/'elsewhere', 'autogan_search', '--resume', '../run', '-q', '--no-report')[:2] == (0, wanted)
 
 
-def test_photos_choose_their_channels_size_and_evaluator(tmp_path):
-    write_photos(tmp_path/'garden', 30, 40)
-    few = [*TINY, '--data', 'garden', '--no-report', '--device', 'cpu']
+@pytest.fixture(scope='module')
+def garden(tmp_path_factory):
+    "Make a folder of photos; return it, and a cache for the features that are learned from them."
+    home = tmp_path_factory.mktemp('photos')
+    write_photos(home/'garden', 30, 40)
+    return home/'garden', home/'cache'
+
+
+def test_photos_choose_their_channels_size_and_evaluator(garden, tmp_path):
+    few = [*TINY, '--data', garden[0], '--no-report', '--device', 'cpu']
     few = [word for k, word in enumerate(few) if word != '--size' and few[k - 1] != '--size'] + ['--iterations', 3]
-    code, out, err = run(tmp_path, 'autogan_search', *few, AUTOGAN_CACHE=str(tmp_path/'cache'))
+    code, out, err = run(tmp_path, 'autogan_search', *few, AUTOGAN_CACHE=str(garden[1]))
     assert code == 0, err
     chosen = [line for line in err.splitlines() if line.startswith(('garden:', 'channels', 'extractor'))]
     assert chosen[0] == 'garden: 30 images, 40x40 pixels, 100 % in colour' and chosen[1].startswith('channels 3 (colour), size 32')
@@ -282,16 +290,16 @@ def write_photos(folder, n, size=16):
         Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).resize((size, size), Image.BICUBIC).save(folder/f'{i}.png')
 
 
-def test_own_features_in_training_and_evaluation(tmp_path):
-    write_photos(tmp_path/'photos', 20)
-    words = ['--arch', 'pre-none-nearest-sc', '--data', 'photos', '--channels', 3, '--extractor', 'own', '--steps', 2, '--eval_images', 60]
-    code, out, err = run(tmp_path, 'autogan_train', *words, '--out', 'run', '-q', '--no-report', AUTOGAN_CACHE=str(tmp_path/'cache'))
+def test_own_features_in_training_and_evaluation(garden, tmp_path):
+    arch = 'pre-none-nearest-sc,pre-none-nearest-sc,pre-none-nearest-sc'
+    words = ['--arch', arch, '--data', garden[0], '--channels', 3, '--extractor', 'own', '--steps', 2, '--eval_images', 60]
+    code, out, err = run(tmp_path, 'autogan_train', *words, '--out', 'run', '-q', '--no-report', AUTOGAN_CACHE=str(garden[1]))
     assert code == 0, err
     assert 'own score' in out and 'own FID' in out and "the network is 'own'" in out and 'digit' not in out
-    weights = {file.name: load_file(file) for file in (tmp_path/'cache/features').iterdir()}
+    weights = {file.name: load_file(file) for file in (garden[1]/'features').iterdir()}
     tables = []
-    for cache in ('cache', 'other'):                            # from the cache, and trained again: the same features, the same figures
-        code, out, err = run(tmp_path, 'autogan_eval', 'run', '--images', 60, '-q', AUTOGAN_CACHE=str(tmp_path/cache))
+    for cache in (garden[1], tmp_path/'other'):                            # from the cache, and trained again: the same features, the same figures
+        code, out, err = run(tmp_path, 'autogan_eval', 'run', '--images', 60, '-q', AUTOGAN_CACHE=str(cache))
         assert code == 0, err
         tables.append(out)
     assert tables[0] == tables[1] and 'own FID' in out
@@ -332,7 +340,7 @@ def test_statistics_allow_some_metrics_only(tmp_path):
 
 
 def test_digits_come_with_the_package(tmp_path):
-    assert run(tmp_path, 'autogan_sample')[:2] == (0, 'samples.png\n')
+    assert shell(tmp_path, 'autogan_sample')[:2] == (0, 'samples.png\n')
     code, out, _ = run(tmp_path, 'autogan_eval', 'digits')
     name, score, _, _, fid = out.splitlines()[1].split()
     assert code == 0 and name == 'generator' and float(score) > 6 and float(fid) < 5
@@ -420,6 +428,10 @@ MISTAKES = [
     ('autogan_search --config broken/text.png', 'text.png cannot be read as JSON'),
     ('autogan_eval', 'SOURCE is missing'),
 ]
+
+
+def test_a_mistake_is_one_sentence_from_the_very_start(tmp_path):
+    assert shell(tmp_path, 'autogan_train', '--loss', 'hing')[::2] == (2, "autogan_train: unknown loss 'hing': did you mean 'hinge'?\n")
 
 
 @pytest.mark.parametrize('line, named', MISTAKES, ids=[line for line, _ in MISTAKES])
@@ -643,7 +655,7 @@ def test_without_the_packages_of_the_report(missing, finished, tmp_path):
     path, out, _ = finished
     (tmp_path/'blocked'/missing).mkdir(parents=True)
     (tmp_path/'blocked'/missing/'__init__.py').write_text(f'raise ModuleNotFoundError("No module named {missing!r}", name={missing!r})')
-    code, again, err = run(path.parent, 'autogan_search', '--resume', path, '-q', '--device', 'cpu', PYTHONPATH=str(tmp_path/'blocked'))
+    code, again, err = shell(path.parent, 'autogan_search', '--resume', path, '-q', '--device', 'cpu', PYTHONPATH=str(tmp_path/'blocked'))
     assert (code, again) == (0, out)
     advice = f'the page needs {missing}: pip install {missing}, then autogan_report {path}'
     assert err == f'autogan_search: warning: no report was written, {advice}\n'

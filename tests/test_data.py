@@ -1,8 +1,6 @@
 "Test what is read from disk as users have it: untidy folders, odd files, archives, names, and the commands on them."
 import gzip
 import io
-import subprocess
-import sys
 import tarfile
 import warnings
 import zipfile
@@ -21,6 +19,7 @@ from autogan_nb.data.named import IDX_SETS
 from autogan_nb.data.places import find_images
 from autogan_nb.data.streaming import open_data
 from autogan_nb.practice.presets import configure
+from commands import run
 
 
 def picture(seed=0, size=(80, 60)):
@@ -242,9 +241,9 @@ def test_a_generator_is_measured_with_the_fit_it_was_trained_with(photos, tmp_pa
             '--device cpu --no-report -q --fit pad').split()
     for command, *words in (['autogan_train', '--data', photos, '--out', tmp_path/'run', *tiny],
                             ['autogan_eval', tmp_path/'run', '--images', 60, '--device', 'cpu', '-q']):
-        done = subprocess.run([Path(sys.executable).parent/command, *map(str, words)], capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        assert 'against 12 photos at 32x32 (pads 80x60 to 80x80: 25 % of each square is black)' in done.stdout
+        code, out, err = run(tmp_path, command, *words)
+        assert code == 0, err
+        assert 'against 12 photos at 32x32 (pads 80x60 to 80x80: 25 % of each square is black)' in out
 
 
 def test_square_images_have_nothing_to_say(tmp_path, capsys):

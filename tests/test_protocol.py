@@ -21,7 +21,7 @@ from autogan_nb.data.images import digits, resize
 BIN = Path(sys.executable).parent
 FEW = '''
     --iterations 3 --grow_after 1,2 --epochs .05 --controller_steps 1 --candidates 2 --top_k 1 --reward_images 4
-    --finalists 1 --steps 1 --eval_every 1 --eval_images 10 --extractor random-inception --device cpu'''.split()
+    --finalists 1 --steps 1 --eval_every 1 --eval_images 10 --extractor random-inception --device cpu -q'''.split()
 TRUST = '''
 "Accept any checksum: our files have the format of the real ones, but not their contents."
 from torchvision.datasets import cifar, stl10
@@ -104,7 +104,7 @@ def test_scores_by_other_weights_are_not_called_is_and_fid(searched):
 
 
 def test_one_command_trains_the_selected_architecture_on_stl10(world, searched):
-    few = ('--steps 1 --eval_images 10 --extractor random-inception --device cpu '
+    few = ('--steps 1 --eval_images 10 --extractor random-inception --device cpu -q '
            '--set final_gan.d_batch=16 --set final_gan.g_batch=32').split()                 # a step at 48x48 takes a minute otherwise
     out = run(world, 'autogan_train', '--arch', 'search', '--preset', 'paper-stl10', '--root', 'data', '--out', 'stl', *few)
     rows = json.loads((searched[0]/'architectures.json').read_text())
