@@ -33,6 +33,7 @@ def _child(words, cwd, env, out, err):
 
 def run(cwd, command, *args, **env):
     "Run a command in a folder; return exit code, standard output and standard error."
+    assert 'PYTHONPATH' not in env, 'the modules are imported already'
     with TemporaryDirectory() as home:
         out, err = Path(home)/'out', Path(home)/'err'
         words = [command, *map(str, args)]

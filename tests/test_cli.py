@@ -659,7 +659,7 @@ def test_without_the_packages_of_the_report(missing, finished, tmp_path):
     assert (code, again) == (0, out)
     advice = f'the page needs {missing}: pip install {missing}, then autogan_report {path}'
     assert err == f'autogan_search: warning: no report was written, {advice}\n'
-    code, again, err = run(path.parent, 'autogan_report', path, PYTHONPATH=str(tmp_path/'blocked'))
+    code, again, err = shell(path.parent, 'autogan_report', path, PYTHONPATH=str(tmp_path/'blocked'))
     assert (code, again, err) == (2, '', f'autogan_report: the page needs {missing}: pip install {missing}\n')
 
 
