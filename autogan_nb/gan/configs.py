@@ -7,7 +7,7 @@ __all__ = ['RECIPES', 'PRECISIONS', 'EXECUTIONS', 'GANConfig', 'TrainConfig', 'R
 
 # %% ../../nbs/gan/28_configs.ipynb #4a6b1600
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 # %% ../../nbs/gan/28_configs.ipynb #a6aae423
@@ -66,10 +66,13 @@ class Recipe(NamedTuple):
 
 _small = GANConfig(g_width=24, d_width=24, d_batch=32, g_batch=32, n_critic=1, g_lr=1e-3, d_lr=1e-3,
                    loss='nonsaturating', ema_decay=.99)
+_short = TrainConfig(steps=1400, decay_lr=True, finalists=2, eval_every=0, eval_images=5000)
 RECIPES = {
     'paper': Recipe(GANConfig(), TrainConfig()),
-    'strong': Recipe(GANConfig(d_width=512, d_batch=128, n_critic=1), TrainConfig(steps=500 * 391, eval_every=20 * 391)),
-    'digits': Recipe(_small, TrainConfig(steps=1400, decay_lr=True, finalists=2, eval_every=0, eval_images=5000)),
+    'strong': Recipe(GANConfig(d_width=512, d_batch=128, n_critic=1, loss='mmd'), TrainConfig(500 * 391, decay_lr=True, eval_every=5 * 391)),
+    'digits': Recipe(_small, _short),
+    'modern': Recipe(replace(_small, loss='rpgan', terms=('r1=0.5@8', 'r2=0.5@8'), techniques=('cosine=0.1', 'ema=0.1'), g_lr=2e-3, d_lr=2e-3),
+                     replace(_short, decay_lr=False)), # after R3GAN (2024)
 }
 
 # %% ../../nbs/gan/28_configs.ipynb #3d5838f0

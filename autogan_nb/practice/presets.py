@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from ..gan.configs import Engine, GANConfig, RECIPES, SearchConfig, TrainConfig
 from ..shell import dashed, needed
-from ..settings import checked, fields_of, flat, from_text, settings_of, to_text, unknown, with_settings
+from ..settings import checked, fields_of, find_row, flat, from_text, settings_of, to_text, unknown, with_settings
 
 # %% ../../nbs/practice/102_presets.ipynb #3ca17d6c
 @dataclass(frozen=True)
@@ -57,11 +57,18 @@ PRESETS = {
 }
 
 # %% ../../nbs/practice/102_presets.ipynb #430c42b3
+def _check_techniques(gan, searched):
+    "Raise ValueError if a loss, term, transform, technique or layer is unknown, or a technique is not for a search that is to use it."
+    techniques = needed('gan.objective').make_objective(gan.loss, gan.terms, gan.transforms, gan.techniques).techniques
+    for text in (*gan.g_layers, *gan.d_layers): find_row('layer', text.partition('=')[0], needed('gan.layers').LAYERS)
+    unfit = [name for name, technique in zip(gan.techniques, techniques) if searched and not technique.searchable]
+    if unfit: raise ValueError(f'the technique {unfit[0]} is for a final training, not for a search: give it in final_gan.techniques')
+
 def found_in_registries(
     preset: Preset, # names a loss, a strategy, ...
 ) -> Preset: # the same
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
-    for gan in (preset.search_gan, preset.final_gan): needed('gan.objective').make_objective(gan.loss, gan.terms, gan.transforms)
+    for gan, searched in ((preset.search_gan, True), (preset.final_gan, False)): _check_techniques(gan, searched)
     needed('search.mlas').get_strategy(preset.search.strategy)
     fits = needed('data.decoding').FITS
     if preset.fit not in fits: raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')
@@ -199,7 +206,7 @@ def configure(
 class RunOptions:
     "Options of a run besides its settings."
     preset: str = 'digits' # settings to start from: digits, paper-cifar10, paper-stl10 or published-cifar10
-    recipe: str = None # how to train from scratch: paper, strong or digits; that of the preset by default
+    recipe: str = None # how to train from scratch: paper, strong, digits or modern; that of the preset by default
     config: str = None # file with settings, JSON or TOML, perhaps the config.json of a run
     set: list = () # any setting, such as search.controller_lr=1e-3; may be repeated
     seed: int = 0 # seed of everything random
