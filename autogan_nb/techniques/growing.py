@@ -54,6 +54,7 @@ def maps_by_size(
         earlier.append(h)
         yield x
 
+# %% ../../nbs/techniques/67_growing.ipynb #f5386da4
 def with_smaller_images(
     net: nn.Module, # a `DerivedGenerator`, changed in place
     kind: type, # its new class
@@ -79,13 +80,15 @@ class GrowingGenerator(DerivedGenerator):
     def get_extra_state(self): return torch.tensor(self.shown, dtype=torch.float64)
     def set_extra_state(self, state): self.shown = int(state[0]), float(state[1])
 
+# %% ../../nbs/techniques/67_growing.ipynb #0e338029
 def growing(
     net: nn.Module, # a `DerivedGenerator`, changed in place
     text: str = None, # not used
 ) -> nn.Module: # the same generator, fully grown
     "Make a generator able to use its first cells only."
+    net = with_smaller_images(net, GrowingGenerator, 'progressive')
     net.shown = len(net.arch), 1.
-    return with_smaller_images(net, GrowingGenerator, 'progressive')
+    return net
 
 LAYERS['progressive'] = growing
 
@@ -98,7 +101,8 @@ class FadingDiscriminator:
     ): self.plain, self.alpha = plain, alpha
 
     def __call__(self, images, *labels):
-        return torch.lerp(self.plain(F.avg_pool2d(images, 2), *labels), self.plain(images, *labels), self.alpha)
+        large = self.plain(images, *labels)                              # first: recorded graphs serve one call of a step
+        return torch.lerp(self.plain(F.avg_pool2d(images, 2), *labels), large, self.alpha)
 
 # %% ../../nbs/techniques/67_growing.ipynb #ee4e8c61
 def shown_as(
@@ -120,9 +124,10 @@ def change(
     if name not in had.split(','): net.layers = ','.join(filter(None, [had, add_layers(net, [name])]))
     return net
 
+# %% ../../nbs/techniques/67_growing.ipynb #3ede1e80
 class ProgressiveGrowing(Technique):
     "Train the first cell's images, then grow; each new size fades in."
-    searchable = False                                                  # see above
+    searchable = False
     def __init__(self,
         text: str = None, # share of the training in which it grows; None: 0.5
     ): self.share = number('progressive', text, .5, most=.9)
@@ -149,12 +154,14 @@ def sizes_of(
     "Reduce images to several sizes by mean pooling."
     return [F.avg_pool2d(images, 2**k) for k in reversed(range(n_sizes))]
 
+# %% ../../nbs/techniques/67_growing.ipynb #f3b10163
 def packed(
     images: list, # of (n, c, s, s), the smallest first, each twice as large as the one before
 ) -> torch.Tensor: # (n, c * number of sizes, s, s) with the largest s
     "Pack images of several sizes into one tensor."
     return torch.cat([upsample(x, 'nearest', len(images) - i) for i, x in enumerate(images, start=1)], 1)
 
+# %% ../../nbs/techniques/67_growing.ipynb #baff77da
 def unpacked(
     x: torch.Tensor, # from `packed`
     channels: int, # of an image
@@ -170,6 +177,7 @@ class MultiScaleGenerator(DerivedGenerator):
         if not self.training: return super().forward(z)
         return packed([to_image(x) for x, to_image in zip(maps_by_size(self, z), [*self.smaller, self.to_image])])
 
+# %% ../../nbs/techniques/67_growing.ipynb #1f1fa5c4
 class MultiScaleDiscriminator(Discriminator):
     "A discriminator that sees images at all their sizes."
     def features(self, x):
@@ -180,6 +188,7 @@ class MultiScaleDiscriminator(Discriminator):
             if (image := waiting.pop(h.shape[-1], None)) is not None: h = h + self.joins[str(h.shape[-1])](image)
         return F.relu(self.last(h)).sum((2, 3))
 
+# %% ../../nbs/techniques/67_growing.ipynb #bce2699b
 def multi_scale(
     net: nn.Module, # a `DerivedGenerator` or a `Discriminator`, changed in place
     text: str = None, # not used
@@ -212,7 +221,7 @@ def for_each_size(
 # %% ../../nbs/techniques/67_growing.ipynb #a86c5194
 class MultiScale(Technique):
     "Generate images of all sizes, and let the discriminator see them all."
-    searchable = False                                                   # see above
+    searchable = False
     def __init__(self,
         text: str = None, # not used
     ):
