@@ -101,8 +101,8 @@ class FadingDiscriminator:
     ): self.plain, self.alpha = plain, alpha
 
     def __call__(self, images, *labels):
-        large = self.plain(images, *labels)                              # first: recorded graphs serve one call of a step
-        return torch.lerp(self.plain(F.avg_pool2d(images, 2), *labels), large, self.alpha)
+        direct = getattr(self.plain, 'call', self.plain)                 # a recording serves only one call in each step
+        return torch.lerp(direct(F.avg_pool2d(images, 2), *labels), direct(images, *labels), self.alpha)
 
 # %% ../../nbs/techniques/67_growing.ipynb #ee4e8c61
 def shown_as(
