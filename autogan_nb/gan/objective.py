@@ -172,6 +172,7 @@ class Technique:
     transform = None # method (images, rng) to images, applied to all images before D sees them
     searchable = True # can it be used in a search, where each step trains another architecture and no end is known?
 
+    def prepare(self, trainer): "Called once, before the optimizers are made: may change the layers of `trainer.G` and `trainer.D`"
     def before(self, trainer): "Called before each cycle"
     def real(self, trainer, batch: Batch) -> Batch: return batch # what it does to real images only, before anything else
     def after_d(self, trainer, D: JointDiscriminator, real: Batch, fake: Batch): "Called after each discriminator step, with what it saw"

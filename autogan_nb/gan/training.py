@@ -108,13 +108,14 @@ class GANTrainer:
         rng: torch.Generator = None, # source of the latents, on the networks' device; None: a new one with seed 0
     ):
         self.config, self.objective = config, make_objective(config.loss, config.terms, config.transforms, config.techniques)
-        self.G = generator.to(memory_format=torch.channels_last)
-        self.D = discriminator.to(memory_format=torch.channels_last)
+        self.G, self.D = generator, discriminator
+        self.rng = rng if rng is not None else torch.Generator(self.device).manual_seed(0)
+        for technique in self.objective.techniques: technique.prepare(self)
+        for net in (self.G, self.D): net.to(memory_format=torch.channels_last)
         adam = partial(torch.optim.Adam, betas=(config.beta1, config.beta2), fused=True)
         self.g_optimizer, self.d_optimizer = adam(self.G.parameters(), lr=config.g_lr), adam(self.D.parameters(), lr=config.d_lr)
         self.discriminate, self.autocast = self.D, nullcontext
         self.schedules, self.average, self.steps, self.total = [], None, 0, None
-        self.rng = rng if rng is not None else torch.Generator(self.device).manual_seed(0)
 
     @property
     def device(self): return next(self.G.parameters()).device
