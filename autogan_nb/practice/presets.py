@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from ..gan.configs import Engine, GANConfig, RECIPES, SearchConfig, TrainConfig
 from ..shell import dashed, needed
-from ..settings import checked, fields_of, find_row, flat, from_text, settings_of, to_text, unknown, with_settings
+from ..settings import checked, fields_of, flat, from_text, settings_of, to_text, unknown, with_settings
 
 # %% ../../nbs/practice/102_presets.ipynb #3ca17d6c
 @dataclass(frozen=True)
@@ -58,17 +58,28 @@ PRESETS = {
 
 # %% ../../nbs/practice/102_presets.ipynb #430c42b3
 def _check_techniques(gan, searched):
-    "Raise ValueError if a loss, term, transform, technique or layer is unknown, or a technique is not for a search that is to use it."
+    "Raise ValueError if a loss, term, transform or technique is unknown, or a technique is not for a search that is to use it."
     techniques = needed('gan.objective').make_objective(gan.loss, gan.terms, gan.transforms, gan.techniques).techniques
-    for text in (*gan.g_layers, *gan.d_layers): find_row('layer', text.partition('=')[0], needed('gan.layers').LAYERS)
     unfit = [name for name, technique in zip(gan.techniques, techniques) if searched and not technique.searchable]
     if unfit: raise ValueError(f'the technique {unfit[0]} is for a final training, not for a search: give it in final_gan.techniques')
+
+def _check_layers(preset):
+    "Raise ValueError if a layer is unknown or refuses its value: build the networks without allocating them."
+    import torch
+    space, n_cells = needed('search.space'), 1 + len(preset.search.grow_after)
+    arch = space.Architecture(next(iter(space.AUTOGAN.cells(i))) for i in range(n_cells))
+    ways = ((preset.search_gan, needed('search.dynamic_reset').shared_networks, n_cells),
+            (preset.final_gan, needed('search.derive').derived_networks, arch))
+    for gan, build, shape in ways:
+        if not gan.g_layers and not gan.d_layers: continue
+        with torch.device('meta'): build(shape, gan, preset.channels)
 
 def found_in_registries(
     preset: Preset, # names a loss, a strategy, ...
 ) -> Preset: # the same
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
     for gan, searched in ((preset.search_gan, True), (preset.final_gan, False)): _check_techniques(gan, searched)
+    _check_layers(preset)
     needed('search.mlas').get_strategy(preset.search.strategy)
     fits = needed('data.decoding').FITS
     if preset.fit not in fits: raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')

@@ -123,7 +123,7 @@ def derive_from(
         raise ValueError(f'the architecture has {len(arch)} cells, but the shared generator has weights for 1 to {len(shared.cells)}')
     derived = DerivedGenerator(arch, shared.width, shared.latent_dim, shared.bottom, shared.channels, shared.layers)
     weights = shared.state_dict()
-    derived.load_state_dict({name: weights[name] for name, _ in derived.named_parameters()}, strict=False)
+    derived.load_state_dict({name: weights[name] for name in derived.state_dict() if name in weights}, strict=False)
     derived.to(next(shared.parameters()).device)
     return settle_statistics(derived, make_rng(0), batches).train() if batches else derived
 

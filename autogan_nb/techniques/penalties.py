@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 from ..core import Batch
-from ..gan.discriminator import Discriminator
+from ..gan.discriminator import Discriminator, DiscriminatorBlock
 from ..gan.fast_layers import conv3x3, conv_pool
 from ..gan.layers import LAYERS
 from ..gan.objective import TECHNIQUES, TERMS, Technique, Term
@@ -106,8 +106,9 @@ def with_layer_norm(
 ) -> nn.Module: # the same network
     "Put layer norm in place of spectral norm in every block of a discriminator."
     without_spectral_norm(net)
-    net.input, net.last = NormedBlock(net.input), NormedBlock(net.last)
-    for i, block in enumerate(net.grown): net.grown[i] = NormedBlock(block)
+    blocks = [(part, name, child) for part in net.modules() for name, child in part.named_children()]
+    for part, name, child in blocks:
+        if isinstance(child, DiscriminatorBlock): setattr(part, name, NormedBlock(child))
     return net
 
 LAYERS['layer_norm'] = with_layer_norm
