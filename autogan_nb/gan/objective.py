@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OBJECTIVES', 'TERMS', 'TRANSFORMS', 'TECHNIQUES', 'JointDiscriminator', 'Term', 'between', 'Objective', 'from_logits',
-           'make_objective', 'transformed', 'Technique']
+           'make_objective', 'transformed', 'Technique', 'searchable']
 
 # %% ../../nbs/gan/24_objective.ipynb #1dd7b80d
 import math, reprlib, torch
@@ -178,3 +178,12 @@ class Technique:
     def after(self, trainer): "Called after each cycle, before the generator is averaged"
     def state_dict(self) -> dict: return {} # tensors and plain values
     def load_state_dict(self, state): pass
+
+# %% ../../nbs/gan/24_objective.ipynb #4df7ce04
+def searchable(
+    objective: Objective, # with its techniques
+) -> Objective: # the same
+    "Raise ValueError if a technique of an objective can't be used in a search"
+    for technique in objective.techniques:
+        if not technique.searchable: raise ValueError(f"{type(technique).__name__} can't be used in a search, only in a final training")
+    return objective
