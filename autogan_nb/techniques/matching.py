@@ -9,8 +9,7 @@ __all__ = ['feature_matching', 'HistoricalAveraging']
 import torch
 from fastcore.basics import patch
 from ..gan.losses import LOSSES
-from ..gan.objective import OBJECTIVES, TECHNIQUES, TERMS, Objective, Technique, Term, from_logits
-from .recipe import number
+from ..gan.objective import OBJECTIVES, TECHNIQUES, TERMS, Objective, Technique, Term, from_logits, number
 
 # %% ../../nbs/techniques/62_matching.ipynb #0b229823
 def feature_matching(D, real, fake):

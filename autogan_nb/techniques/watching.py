@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from dataclasses import replace
 from fastcore.basics import patch
 from ..core import make_rng
-from ..gan.objective import TECHNIQUES, Technique
+from ..gan.objective import TECHNIQUES, Technique, number
 from ..loops import Callback
 from ..search.derive import WATCHERS, restart, stop
 from ..search.derived_gan import generate_images
-from .recipe import number
 
 # %% ../../nbs/techniques/66_watching.ipynb #915bcb1a
 def whole(
