@@ -93,6 +93,7 @@ class Callback:
     def tick(self, loop): "Called before every small step; may raise to stop the loop here"
     def trained(self, loop, record): "Called when a unit's training is done and nothing has been decided yet"
     def ranked(self, loop, beams): "Called when candidates have been ranked"
+    def measured(self, loop, scores): "Called when an evaluation has been logged"
     def end(self, loop, record): "Called after the unit, with what happened in it"
     def recovers(self, error) -> bool: return False
     def recover(self, loop, error): "Called after an error that `recovers` accepts: restore the loop, so that the unit can start again"

@@ -50,9 +50,12 @@ class TrainConfig:
     eval_every: int = 3_125 # generator steps between evaluations; the best one counts (the published script: 3,128); 0: only at the end
     eval_images: int = 50_000 # images in every evaluation
     splits: int = 10 # splits of the images for the Inception score
+    watch: tuple = () # names of what watches the evaluations, each with an optional value: collapse, patience=5
 
     def __post_init__(self):
+        object.__setattr__(self, 'watch', tuple(self.watch))
         if self.eval_every < 0: raise ValueError(f'eval_every is {self.eval_every}, expected 0 or a number of steps')
+        if self.watch and not self.eval_every: raise ValueError(f'watch is {self.watch}, but eval_every is 0: expected a number of steps')
         for name in ('steps', 'finalists', 'eval_images', 'splits'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
         if self.splits <= self.eval_images: return

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OBJECTIVES', 'TERMS', 'TRANSFORMS', 'TECHNIQUES', 'JointDiscriminator', 'Term', 'between', 'Objective', 'from_logits',
-           'make_objective', 'transformed', 'Technique']
+           'make_objective', 'transformed', 'Technique', 'searchable', 'number']
 
 # %% ../../nbs/gan/24_objective.ipynb #1dd7b80d
 import math, reprlib, torch
@@ -179,3 +179,26 @@ class Technique:
     def after(self, trainer): "Called after each cycle, before the generator is averaged"
     def state_dict(self) -> dict: return {} # tensors and plain values
     def load_state_dict(self, state): pass
+
+# %% ../../nbs/gan/24_objective.ipynb #4df7ce04
+def searchable(
+    objective: Objective, # with its techniques
+) -> Objective: # the same
+    "Raise ValueError if a technique of an objective can't be used in a search"
+    for technique in objective.techniques:
+        if not technique.searchable: raise ValueError(f"{type(technique).__name__} can't be used in a search, only in a final training")
+    return objective
+
+# %% ../../nbs/gan/24_objective.ipynb #27011b6b
+def number(
+    name: str, # of the technique
+    text: str, # what the user wrote after the equals sign, or None
+    default: float, # used if nothing is written
+    least: float = 0., # smallest value
+    most: float = math.inf, # largest value
+) -> float:
+    "Read a technique's value; ValueError if it is not a number between the limits"
+    try: value = default if text is None else float(text)
+    except ValueError: value = None
+    if value is not None and least <= value <= most: return value
+    raise ValueError(f'{name} is {text!r}, expected a number from {least:g} to {most:g}, such as {name}={default:g}')

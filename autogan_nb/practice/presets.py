@@ -80,6 +80,7 @@ def found_in_registries(
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
     for gan, searched in ((preset.search_gan, True), (preset.final_gan, False)): _check_techniques(gan, searched)
     _check_layers(preset)
+    for text in preset.train.watch: needed('search.derive').make_watcher(text)
     needed('search.mlas').get_strategy(preset.search.strategy)
     fits = needed('data.decoding').FITS
     if preset.fit not in fits: raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')

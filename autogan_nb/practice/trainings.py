@@ -20,8 +20,8 @@ from ..metrics.evaluator import evaluate, real_scores
 from ..metrics.protocol import Scores, score_table
 from ..loops import Callback
 from .recovery import Recovery, Stopped, log_faults
-from .runs import file_name
-from ..search.derive import SNAPSHOT_EVERY, FinalTraining, best_searched, contenders, derived_networks, started_from
+from .runs import current, file_name
+from ..search.derive import SNAPSHOT_EVERY, FinalTraining, best_searched, contenders, derived_networks, make_watcher, started_from
 from ..search.derived_gan import generate_images, load_generator, save_generator
 from ..search.search import Gallery, SearchBar, make_search, plot_search
 from ..search.space import Architecture
@@ -128,12 +128,16 @@ def side_by_side(
         torch.set_num_threads(cores)
 
 # %% ../../nbs/practice/104_trainings.ipynb #bce2994b
+def _watchers(job, name):
+    "Make the callbacks that act on a training's evaluations; what they do is logged."
+    return [make_watcher(text, job.data, lambda **facts: job.run.log(kind='watch', name=name, **facts)) for text in job.preset.train.watch]
+
 def _make_trainings(job, named):
     "Make the trainings of some architectures and load their states from the last checkpoint."
     p, saved, start = job.preset, job.state.get('trainings') or {}, job.state.get('start')
     how = p.final_gan, p.train, job.seed, p.engine, started_from(start) if start else derived_networks
     trainings = {name: FinalTraining(arch, job.data, *how) for name, arch in named.items()}
-    for training in trainings.values(): training.callbacks = [Recovery()]
+    for name, training in trainings.items(): training.callbacks = [Recovery(), *_watchers(job, name)]
     for name in trainings.keys() & saved.keys():
         trainings[name].load_state_dict(saved[name])
         job.log_schedule(name, trainings[name], saved[name])
@@ -145,9 +149,8 @@ def _log_all_faults(job, trainings):
 
 # %% ../../nbs/practice/104_trainings.ipynb #92839240
 def _unfinished(trainings, config):
-    return {name: training for name, training in trainings.items() if training.logged < config.steps}
+    return {name: training for name, training in trainings.items() if max(training.logged, training.stopped) < config.steps}
 
-# %% ../../nbs/practice/104_trainings.ipynb #c7c2ec07
 def _next_stop(trainings, config, every):
     "Return the next step that is a multiple of one of the intervals, or the last step if it comes first."
     now = min(training.logged for training in trainings.values())
@@ -215,13 +218,15 @@ def _log_training(job, bar, name, training, scores, due):
 def _one_leg(job, trainings, every, work, bar):
     "Advance all trainings to the next stop, measure and log them; return whether a checkpoint is due."
     config = job.preset.train
-    until = _next_stop(_unfinished(trainings, config), config, every)
-    behind = {name: training for name, training in trainings.items() if training.logged < until}
+    running = _unfinished(trainings, config)
+    until = _next_stop(running, config, every)
+    behind = {name: training for name, training in running.items() if training.logged < until}
     _advance_all(job, behind, until, work)
     bar.update(sum(training.trainer.steps for training in trainings.values()) - bar.n)      # moves back after a fault
     scores = {name: _measured(job, training.generator, 500_000) for name, training in behind.items() if training.due}
     _log_all_faults(job, trainings)
     for name, training in behind.items(): _log_training(job, bar, name, training, scores.get(name), until % every == 0)
+    for name in scores: trainings[name].tell('measured', scores[name])
     return scores or until % every == 0 or until == config.steps or job.stale
 
 # %% ../../nbs/practice/104_trainings.ipynb #a2264802
@@ -326,6 +331,7 @@ def finish(
     real = real_scores(job.evaluator, job.preset.size, job.seed)
     job.run.write_json('scores.json', {n: s.record() for n, s in (scores | {'real images': real}).items()})
     note = ['The selection score, measured on other latents, decided which finalist was selected.'] * ('selection' in job.state)
+    note += [f'{r["name"]}: {r["what"]} at step {r["step"]:,}' for r in current(job.run.records()) if r.get('kind') == 'watch']
     return '\n'.join([named[winner].draw(), '', score_table(scores | {'real images': real}, winner), *note, '', _written(job.run.path)])
 
 # %% ../../nbs/practice/104_trainings.ipynb #3372f9ff
@@ -335,7 +341,8 @@ def train_job(
     "Train and measure one architecture, and write the results."
     named, ended = dict(trained=Architecture.parse(job.run.config['arch'])), job.state.get('ended')
     job.copy_start()
-    if job.reopen(ended and ended['trained'], 'logged', job.preset.train.steps, ('scores', 'ended')): job.state['trainings'] = ended
+    counter = 'stopped' if ended and ended['trained']['loop'].get('stopped') else 'logged'
+    if job.reopen(ended and ended['trained'], counter, job.preset.train.steps, ('scores', 'ended')): job.state['trainings'] = ended
     run_trainings(job, named)
     return finish(job, named, 'trained')
 

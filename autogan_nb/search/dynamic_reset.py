@@ -16,6 +16,7 @@ from ..data.images import check_size
 from ..gan.discriminator import Discriminator
 from ..gan.configs import Engine, GANConfig, SharedConfig
 from ..gan.engine import configure_engine
+from ..gan.objective import searchable
 from ..gan.training import GANTrainer
 from ..loops import AutoBatch, NonFiniteError, first_nonfinite
 from .shared_gan import SharedGenerator
@@ -182,7 +183,9 @@ class SharedGAN(Task):
 def _new_trainer(gan):
     "Build new networks and optimizers"
     G, D = seeded(lambda: gan.build(gan.n_cells, gan.gan, gan.data.channels), 1000 * gan.seed + gan.restarts)
-    return configure_engine(GANTrainer(G.to(gan.data.device), D.to(gan.data.device), gan.gan, gan.rngs[1]), gan.engine)
+    trainer = GANTrainer(G.to(gan.data.device), D.to(gan.data.device), gan.gan, gan.rngs[1])
+    searchable(trainer.objective)
+    return configure_engine(trainer, gan.engine)
 
 # %% ../../nbs/search/46_dynamic_reset.ipynb #038c3a8b
 def _new_stream(gan): return gan.data.batches(gan.gan.d_batch, gan.size, gan.rng)
