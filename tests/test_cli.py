@@ -298,7 +298,7 @@ def test_own_features_in_training_and_evaluation(garden, tmp_path):
     assert 'own score' in out and 'own FID' in out and "the network is 'own'" in out and 'digit' not in out
     weights = {file.name: load_file(file) for file in (garden[1]/'features').iterdir()}
     tables = []
-    for cache in (garden[1], tmp_path/'other'):                            # from the cache, and trained again: the same features, the same figures
+    for cache in (garden[1], tmp_path/'other'):              # from the cache, and trained again: the same features, the same figures
         code, out, err = run(tmp_path, 'autogan_eval', 'run', '--images', 60, '-q', AUTOGAN_CACHE=str(cache))
         assert code == 0, err
         tables.append(out)

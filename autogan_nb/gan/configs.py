@@ -35,7 +35,8 @@ class GANConfig:
     ema_decay: float = .999 # moving average of the generator, half-life of 693 generator steps
 
     def __post_init__(self):
-        for name in ('terms', 'transforms', 'techniques', 'g_layers', 'd_layers'): object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ('terms', 'transforms', 'techniques', 'g_layers', 'd_layers'):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.n_classes < 0: raise ValueError(f'n_classes is {self.n_classes}, expected 0 or a number of labels')
         for name in ('g_width', 'd_width', 'latent_dim', 'bottom', 'd_batch', 'g_batch', 'n_critic'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
@@ -72,9 +73,11 @@ _small = GANConfig(g_width=24, d_width=24, d_batch=32, g_batch=32, n_critic=1, g
 _short = TrainConfig(steps=1400, decay_lr=True, finalists=2, eval_every=0, eval_images=5000)
 RECIPES = {
     'paper': Recipe(GANConfig(), TrainConfig()),
-    'strong': Recipe(GANConfig(d_width=512, d_batch=128, n_critic=1, loss='mmd'), TrainConfig(500 * 391, decay_lr=True, eval_every=5 * 391)),
+    'strong': Recipe(GANConfig(d_width=512, d_batch=128, n_critic=1, loss='mmd'),
+                     TrainConfig(500 * 391, decay_lr=True, eval_every=5 * 391)),
     'digits': Recipe(_small, _short),
-    'modern': Recipe(replace(_small, loss='rpgan', terms=('r1=0.5@8', 'r2=0.5@8'), techniques=('cosine=0.1', 'ema=0.1'), g_lr=2e-3, d_lr=2e-3),
+    'modern': Recipe(replace(_small, loss='rpgan', terms=('r1=0.5@8', 'r2=0.5@8'), techniques=('cosine=0.1', 'ema=0.1'),
+                             g_lr=2e-3, d_lr=2e-3),
                      replace(_short, decay_lr=False)), # after R3GAN (2024)
 }
 

@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from typing import NamedTuple
 from ..core import make_rng
 from ..data.images import check_size
-from ..practice.trainings import at_a_time, side_by_side
+from ..loops import at_a_time, side_by_side
 from ..search.derive import FinalTraining
 from ..search.dynamic_reset import SharedGAN
 from ..search.mlas import size_at
