@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['AveragedSpectralNorm', 'with_spectral_norm', 'attention_weights', 'SelfAttention', 'AttentiveCell', 'with_attention']
 
-# %% ../../nbs/techniques/65_attention.ipynb #19adcd65
+# %% ../../nbs/techniques/65_attention.ipynb #f5424589
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 from ..gan.discriminator import Discriminator, downsampling_plan
 from ..gan.layers import LAYERS, SpectralNorm, without_autocast, xavier_init_
 
-# %% ../../nbs/techniques/65_attention.ipynb #b52099fe
+# %% ../../nbs/techniques/65_attention.ipynb #fb7b9a10
 class AveragedSpectralNorm(SpectralNorm):
     "Spectral norm whose vectors may have been averaged: in eval mode they are fitted to the weight again."
     def forward(self, weight):
@@ -23,10 +23,10 @@ class AveragedSpectralNorm(SpectralNorm):
             v = nn.functional.normalize(matrix.mT.mv(u), dim=0)
             return weight / u.dot(matrix.mv(v))
 
-# %% ../../nbs/techniques/65_attention.ipynb #4441fded
+# %% ../../nbs/techniques/65_attention.ipynb #871a49dd
 def _linear_layers(net): return (layer for layer in net.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)))
 
-# %% ../../nbs/techniques/65_attention.ipynb #01a9cee4
+# %% ../../nbs/techniques/65_attention.ipynb #46ee180a
 def with_spectral_norm(
     net: nn.Module, # a network, changed in place
     text: str = None, # not used
@@ -38,15 +38,15 @@ def with_spectral_norm(
 
 LAYERS['spectral'] = with_spectral_norm
 
-# %% ../../nbs/techniques/65_attention.ipynb #d6662787
+# %% ../../nbs/techniques/65_attention.ipynb #3b1433de
 def attention_weights(
-    queries: torch.Tensor, # (n, d, places)
-    keys: torch.Tensor, # (n, d, places)
+    queries: torch.Tensor, # (n, places, d)
+    keys: torch.Tensor, # (n, places, d)
 ) -> torch.Tensor: # (n, places, places), one row for each place that looks
     "Compute how much each place looks at each other place."
-    return torch.softmax(queries.mT @ keys, 2)
+    return torch.softmax(queries @ keys.mT, 2)
 
-# %% ../../nbs/techniques/65_attention.ipynb #6d573493
+# %% ../../nbs/techniques/65_attention.ipynb #c58d7f8c
 class SelfAttention(nn.Module):
     "Add to each place of the maps a weighted mean of all places, times a gain that starts at 0."
     def __init__(self,
@@ -58,11 +58,11 @@ class SelfAttention(nn.Module):
         xavier_init_(self)
 
     def forward(self, x):
-        queries, keys, values = (conv(x).flatten(2) for conv in (self.query, self.key, self.value))
-        mixed = values @ attention_weights(queries, keys).mT
-        return x + self.gain * mixed.reshape(x.shape)
+        queries, keys, values = (conv(x).flatten(2).mT for conv in (self.query, self.key, self.value))
+        mixed = attention_weights(queries, keys) @ values
+        return x + self.gain * mixed.mT.reshape(x.shape)
 
-# %% ../../nbs/techniques/65_attention.ipynb #96a2bc78
+# %% ../../nbs/techniques/65_attention.ipynb #a72cf7d1
 class AttentiveCell(nn.Module):
     "A generator's cell with self-attention behind it."
     def __init__(self,
@@ -76,7 +76,7 @@ class AttentiveCell(nn.Module):
         out, h = self.cell(x, earlier, choice, call)
         return call(self.attention.forward, out), h
 
-# %% ../../nbs/techniques/65_attention.ipynb #e9f131ff
+# %% ../../nbs/techniques/65_attention.ipynb #5000966b
 def _places(net):
     "Return the parts of a network behind which attention can go, by the side of their maps: (container, name)."
     if isinstance(net, Discriminator):
@@ -86,7 +86,7 @@ def _places(net):
         return dict(reversed(list(zip(sides, parts))))                                  # the first of two blocks of one size
     return {net.bottom * 2**(i + 1): (net.cells, str(i)) for i in range(len(net.cells))} if hasattr(net, 'cells') else {}
 
-# %% ../../nbs/techniques/65_attention.ipynb #69622221
+# %% ../../nbs/techniques/65_attention.ipynb #d7250f26
 def with_attention(
     net: nn.Module, # a generator or a discriminator, changed in place
     text: str = None, # side of the maps

@@ -7,24 +7,16 @@ __all__ = ['AUGMENTATIONS', 'InstanceNoise', 'color', 'translation', 'cutout', '
            'ScheduledAugmentation', 'AdaptiveAugmentation']
 
 # %% ../../nbs/techniques/63_augmentation.ipynb #ea0f9cb7
-import math, torch
-from ..gan.objective import TECHNIQUES, Technique, between
+import torch
+from ..gan.objective import TECHNIQUES, Technique, between, number
 from ..settings import find_row
 
 # %% ../../nbs/techniques/63_augmentation.ipynb #a32a48a8
-def _number(name, text, least=0., most=1e9):
-    "Read one number of a technique's value."
-    try: value = float(text)
-    except ValueError: value = math.nan
-    if least <= value <= most: return value
-    raise ValueError(f'{name} has {text!r}, expected a number from {least:g} to {most:g}')
-
-# %% ../../nbs/techniques/63_augmentation.ipynb #7df0c242
 class InstanceNoise(Technique):
     "Add normal noise to all images that the discriminator sees; it fades during the training."
     def __init__(self,
         text: str = None, # standard deviation at the beginning; images have pixels in [-1, 1]; None: 0.1
-    ): self.first = self.std = _number('noise', text or '0.1', most=10.)
+    ): self.first = self.std = number('noise', text, .1, most=10.)
 
     def before(self, trainer): self.std = between(self.first, 0., trainer.progress)
 
@@ -127,10 +119,10 @@ class ScheduledAugmentation(DiffAugment):
         text: str = None, # such as '0.3', '0>0.55' or '0>0.55:translation+cutout'; None: 0.3
     ):
         values, colon, names = (text or '').partition(':')
-        first, arrow, last = (values or '0.3').partition('>')
-        self.policy, self.first = _policy(names), _number('augment', first, most=1.)
+        first, arrow, last = values.partition('>')
+        self.policy, self.first = _policy(names), number('augment', first or None, .3, most=1.)
         self.p = self.first
-        self.last = _number('augment', last, most=1.) if arrow else self.first
+        self.last = number('augment', last, .3, most=1.) if arrow else self.first
 
     def before(self, trainer): self.p = between(self.first, self.last, trainer.progress)
 
@@ -144,9 +136,9 @@ class AdaptiveAugmentation(DiffAugment):
         text: str = None, # target, @ and speed in images, colon and operations; None: '0.6@500000'
     ):
         values, colon, names = (text or '').partition(':')
-        target, at, speed = (values or '0.6').partition('@')
-        self.policy, self.target = _policy(names), _number('ada', target, most=1.)
-        self.speed = _number('ada', speed, least=1.) if at else 500_000.
+        target, at, speed = values.partition('@')
+        self.policy, self.target = _policy(names), number('ada', target or None, .6, most=1.)
+        self.speed = number('speed', speed if at else None, 500_000., least=1.)
         self.p, self.signs, self.steps = torch.zeros(()), torch.zeros(()), 0
 
     def transform(self, images, rng): return augmented(images, rng, self.policy, self.p.to(images.device))
