@@ -16,7 +16,8 @@ if 'PYTEST_XDIST_WORKER' in os.environ: os.environ['OMP_NUM_THREADS'] = '1'
 
 # A worker that begins a long notebook last leaves the other one idle.
 LONG = ['48_search', '104_trainings', '49_derive', '06_cli', '107_sharing', '42_shared_gan', '39_extractors', '66_watching', '106_report',
-        '50_ablation', 'index', '65_attention', '67_growing', '63_augmentation', '38_own_features', '105_figures', '47_mlas', '43_derived_gan']
+        '50_ablation', 'index', '65_attention', '67_growing', '63_augmentation',
+        '38_own_features', '105_figures', '47_mlas', '43_derived_gan']
 
 
 def pytest_collection_modifyitems(items):

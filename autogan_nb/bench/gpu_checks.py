@@ -16,9 +16,9 @@ from functools import cache, partial
 from .gpu import Setting, figure
 from ..core import Batch, make_rng, seeded
 from ..data.images import ImageData
-from ..gan.engine import Engine, capture_parts, configure_engine, set_precision
+from ..gan.configs import Engine, GANConfig, TrainConfig
+from ..gan.engine import capture_parts, configure_engine, set_precision
 from ..gan.layers import plain_forms
-from ..gan.configs import GANConfig, TrainConfig
 from ..gan.training import GANTrainer
 from ..loops import AutoBatch
 from ..metrics.fid import frechet_distance

@@ -15,8 +15,8 @@ from .counts import quartiles, stopwatch
 from .gpu import Setting, figure
 from .metrics_speed import by_evaluator, by_torch_fidelity
 from ..core import seeded, to_uint8
-from ..gan.engine import Engine, set_precision
-from ..gan.configs import SearchConfig, TrainConfig
+from ..gan.configs import Engine, SearchConfig, TrainConfig
+from ..gan.engine import set_precision
 from ..metrics.evaluator import Evaluator, drawn_images, evaluate
 from ..metrics.extractors import get_extractor
 from ..metrics.inception import _untrained_inception

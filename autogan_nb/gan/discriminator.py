@@ -12,7 +12,8 @@ from fastcore.basics import patch
 from torch import nn
 from ..files import HubModel
 from .fast_layers import conv3x3, conv_pool
-from .layers import add_layers, spectral, xavier_init_
+from .extras import add_layers
+from .layers import spectral, xavier_init_
 
 # %% ../../nbs/gan/23_discriminator.ipynb #ee5d4dde
 class DiscriminatorBlock(nn.Module):

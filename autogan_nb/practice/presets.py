@@ -329,7 +329,7 @@ def _words(name, value):
     return ['--' + dashed(name)] + [to_text(value)] * (value is not True)
 
 # %% ../../nbs/practice/102_presets.ipynb #a0fe97bb
-_ASIDE = ('out', 'hours', 'resume', 'quiet', 'no_report', 'config', 'set', *OPTIONS) # these don't change the result or are given as settings
+_ASIDE = ('out', 'hours', 'resume', 'quiet', 'no_report', 'config', 'set', *OPTIONS) # no effect on the result, or given as settings
 
 def command_line(
     name: str, # of the command

@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from typing import NamedTuple
 from ..core import make_rng
 from ..files import HubModel
-from ..gan.layers import add_layers, as_maps, plain_forms, xavier_init_
+from ..gan.extras import add_layers
+from ..gan.layers import as_maps, plain_forms, xavier_init_
 from ..loops import AutoBatch
 from .shared_gan import Cell, ToImage, call_part, run_cells
 from .space import Architecture

@@ -10,8 +10,9 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 from ..gan.choices import ACTIVATIONS, CONVS, NORMS, UPS
+from ..gan.extras import add_layers
 from ..gan.fast_layers import conv3x3, upsample_conv, upsample_conv1x1
-from ..gan.layers import add_layers, as_maps, normalize, upsample, xavier_init_
+from ..gan.layers import as_maps, normalize, upsample, xavier_init_
 from .space import AUTOGAN
 
 # %% ../../nbs/search/42_shared_gan.ipynb #f32f8fc9

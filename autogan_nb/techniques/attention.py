@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 from ..gan.discriminator import Discriminator, downsampling_plan
-from ..gan.layers import LAYERS, SpectralNorm, without_autocast, xavier_init_
+from ..gan.extras import LAYERS
+from ..gan.layers import SpectralNorm, without_autocast, xavier_init_
 
 # %% ../../nbs/techniques/65_attention.ipynb #fb7b9a10
 class AveragedSpectralNorm(SpectralNorm):

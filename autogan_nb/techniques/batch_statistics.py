@@ -10,7 +10,8 @@ import re, torch
 from torch import nn
 from torch.nn.utils import parametrize
 from ..gan.discriminator import Discriminator, DiscriminatorBlock
-from ..gan.layers import LAYERS, spectral, xavier_init_
+from ..gan.extras import LAYERS
+from ..gan.layers import spectral, xavier_init_
 
 # %% ../../nbs/techniques/64_batch_statistics.ipynb #a3fd77b4
 def alike(

@@ -16,10 +16,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 from ..core import seeded
 from ..gan.discriminator import Discriminator
-from ..gan.layers import LAYERS, add_layers, as_maps, spectral, upsample, xavier_init_
-from ..gan.objective import TECHNIQUES, Technique
+from ..gan.extras import LAYERS, add_layers
+from ..gan.layers import as_maps, spectral, upsample, xavier_init_
+from ..gan.objective import number, Technique, TECHNIQUES
 from ..search.derived_gan import DerivedGenerator
-from .recipe import number
 
 # %% ../../nbs/techniques/67_growing.ipynb #a069e9a9
 def growth(

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from ..core import Batch
 from ..gan.discriminator import Discriminator, DiscriminatorBlock
 from ..gan.fast_layers import conv3x3, conv_pool
-from ..gan.layers import LAYERS
+from ..gan.extras import LAYERS
 from ..gan.objective import TECHNIQUES, TERMS, Technique, Term
 
 # %% ../../nbs/techniques/61_penalties.ipynb #59afb075
