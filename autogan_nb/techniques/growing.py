@@ -17,9 +17,8 @@ from torch.nn.utils import parametrize
 from ..core import seeded
 from ..gan.discriminator import Discriminator
 from ..gan.layers import LAYERS, add_layers, as_maps, spectral, upsample, xavier_init_
-from ..gan.objective import TECHNIQUES, Technique
+from ..gan.objective import TECHNIQUES, Technique, number
 from ..search.derived_gan import DerivedGenerator
-from .recipe import number
 
 # %% ../../nbs/techniques/67_growing.ipynb #a069e9a9
 def growth(
