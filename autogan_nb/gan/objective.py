@@ -64,6 +64,7 @@ class Term:
     side: str = 'd' # the loss that it is added to: the discriminator's ('d') or the generator's ('g')
     needs_real: bool = False # does this generator term use real images?
     last: float = None # the weight at the end of the training; None: the same
+    direct: bool = False # does it differentiate logits with respect to images? Then D is not called through a recording in its steps
 
     def weight_at(self, progress: float) -> float: # progress: share of the training that is done
         "Return the weight at a moment of the training"
@@ -92,6 +93,10 @@ class Objective:
     def needs_real(self) -> bool:
         "Tell whether the generator's step needs a batch of real images"
         return any(term.needs_real for term in self.g_terms)
+
+    def direct(self, step: int) -> bool:
+        "Tell whether a term is due in a discriminator step that differentiates with respect to images"
+        return any(term.direct and step % term.every == 0 for term in self.d_terms)
 
     def d_loss(self, D, real, fake, step=0): return _total(self.d_terms, D, real, fake, step)
     def g_loss(self, D, real, fake, step=0): return _total(self.g_terms, D, real, fake, step)

@@ -175,8 +175,9 @@ def cycle(self: GANTrainer,
     for k in range(cfg.n_critic):
         with torch.no_grad(): fake = self.draw(generate, cfg.d_batch)
         real, fake = transformed(transforms, self.real(stream), fake, self.rng)
-        D = self.joint()
-        d_loss = d_step(D, self.d_optimizer, real, fake, self.objective, self.steps * cfg.n_critic + k)
+        step = self.steps * cfg.n_critic + k
+        D = self.joint(self.objective.direct(step))
+        d_loss = d_step(D, self.d_optimizer, real, fake, self.objective, step)
         for technique in self.objective.techniques: technique.after_d(self, D, real, fake)
     fake = self.draw(generate, cfg.g_batch)
     real, fake = transformed(transforms, self.real(stream, cfg.g_batch) if self.objective.needs_real else None, fake, self.rng)
@@ -188,9 +189,12 @@ def cycle(self: GANTrainer,
     return Cycle(d_loss, g_loss, g_gradient)
 
 @patch
-def joint(self: GANTrainer) -> JointDiscriminator:
+def joint(self: GANTrainer,
+    direct: bool = False, # call the discriminator without an engine's recordings?
+) -> JointDiscriminator:
     "Wrap the discriminator for the terms of one step"
-    return JointDiscriminator(self.discriminate, self.D, self.rng, self.progress)
+    discriminate = getattr(self.discriminate, 'call', self.discriminate) if direct else self.discriminate
+    return JointDiscriminator(discriminate, self.D, self.rng, self.progress)
 
 # %% ../../nbs/gan/25_training.ipynb #aa5249be
 @patch

@@ -11,6 +11,7 @@ __all__ = ['PRESETS', 'OPTIONS', 'SearchOptions', 'TrainOptions', 'Preset', 'fou
 import os, reprlib, shlex
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 from ..gan.configs import Engine, GANConfig, RECIPES, SearchConfig, TrainConfig
 from ..shell import dashed, needed
@@ -64,15 +65,19 @@ def _check_techniques(gan, searched):
     if unfit: raise ValueError(f'the technique {unfit[0]} is for a final training, not for a search: give it in final_gan.techniques')
 
 def _check_layers(preset):
-    "Raise ValueError if a layer is unknown or refuses its value: build the networks without allocating them."
+    "Raise ValueError if a layer refuses its value or techniques don't fit together: build the networks without allocating them."
     import torch
     space, n_cells = needed('search.space'), 1 + len(preset.search.grow_after)
     arch = space.Architecture(next(iter(space.AUTOGAN.cells(i))) for i in range(n_cells))
     ways = ((preset.search_gan, needed('search.dynamic_reset').shared_networks, n_cells),
             (preset.final_gan, needed('search.derive').derived_networks, arch))
     for gan, build, shape in ways:
-        if not gan.g_layers and not gan.d_layers: continue
-        with torch.device('meta'): build(shape, gan, preset.channels)
+        objective = needed('gan.objective').make_objective(gan.loss, gan.terms, gan.transforms, gan.techniques)
+        if not (gan.g_layers or gan.d_layers or objective.techniques): continue
+        with torch.device('meta'): G, D = build(shape, gan, preset.channels)
+        trainer = SimpleNamespace(G=G, D=D, objective=objective, rng=torch.Generator())
+        with torch.device('meta'):
+            for technique in objective.techniques: technique.prepare(trainer)
 
 def found_in_registries(
     preset: Preset, # names a loss, a strategy, ...

@@ -37,7 +37,7 @@ def r2(D, real, fake):
     "Return half the mean squared slope at generated images."
     return _half_square(slopes(D, fake))
 
-TERMS['r1'], TERMS['r2'] = Term(r1), Term(r2)
+TERMS['r1'], TERMS['r2'] = Term(r1, direct=True), Term(r2, direct=True)
 
 # %% ../../nbs/techniques/61_penalties.ipynb #004e44e3
 class WeightClipping(Technique):
@@ -64,7 +64,7 @@ def gradient_penalty(D, real, fake):
     lengths = slopes(D, real._replace(images=between, labels=None if real.labels is None else real.labels[:n])).flatten(1).norm(dim=1)
     return (lengths - 1).square().mean()
 
-TERMS['gp'] = Term(gradient_penalty, weight=10.)
+TERMS['gp'] = Term(gradient_penalty, weight=10., direct=True)
 
 # %% ../../nbs/techniques/61_penalties.ipynb #035eee19
 def _check_discriminator(net, name):
