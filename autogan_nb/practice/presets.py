@@ -69,14 +69,12 @@ def _check_layers(preset):
     import torch
     space, n_cells = needed('search.space'), 1 + len(preset.search.grow_after)
     arch = space.Architecture(next(iter(space.AUTOGAN.cells(i))) for i in range(n_cells))
-    ways = ((preset.search_gan, needed('search.dynamic_reset').shared_networks, n_cells),
-            (preset.final_gan, needed('search.derive').derived_networks, arch))
-    for gan, build, shape in ways:
+    shared, derived = needed('search.dynamic_reset').shared_networks, needed('search.derive').derived_networks
+    for gan, build, shape in ((preset.search_gan, shared, n_cells), (preset.final_gan, derived, arch)):
         objective = needed('gan.objective').make_objective(gan.loss, gan.terms, gan.transforms, gan.techniques)
         if not (gan.g_layers or gan.d_layers or objective.techniques): continue
-        with torch.device('meta'): G, D = build(shape, gan, preset.channels)
-        trainer = SimpleNamespace(G=G, D=D, objective=objective, rng=torch.Generator())
         with torch.device('meta'):
+            trainer = SimpleNamespace(objective=objective, rng=torch.Generator(), **dict(zip('GD', build(shape, gan, preset.channels))))
             for technique in objective.techniques: technique.prepare(trainer)
 
 def found_in_registries(
