@@ -97,14 +97,15 @@ def _is_finished(options, settings):
 
 def _timed(options, settings, evaluator, arch=None):
     "Fit a new job into --hours if they are given; say how long it will take; return its settings and a `Clock`, None if nobody looks."
-    if options.quiet and not options.hours or _is_finished(options, settings): return settings, None
+    fit = options.hours is not None and not options.resume
+    if options.quiet and not fit or _is_finished(options, settings): return settings, None
     estimating, n, device = needed('tools.estimate'), len(evaluator.data), evaluator.data.device
     arch = arch and needed('search.space').Architecture.parse(arch)
     try: costs = estimating.measure_costs(settings, evaluator, arch)
     except (ArithmeticError, MemoryError, RuntimeError) as error:
-        if options.hours: raise
+        if fit: raise
         return settings, warnings.warn(f'the time could not be estimated: {error}')
-    if options.hours and not options.resume:
+    if fit:
         settings = estimating.fitted(settings, costs, options.hours, n, device, arch, asked_for(options))
     estimate = estimating.Estimate(estimating.whole_work(settings, n, device, arch), costs)
     if not options.quiet: print(f'the whole job takes {estimate}', file=sys.stderr)

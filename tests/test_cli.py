@@ -392,6 +392,8 @@ MISTAKES = [
     ('autogan_train --arch 1,0,1', 'got 3'),
     ('autogan_train --arch 1,0,1,7', '7'),
     ('autogan_train --loss hing', "'hing'"),
+    ('autogan_search --hours 0 -q', '--hours is 0, but even a hundredth of this job takes'),
+    ('autogan_search --set search_gan.techniques=balance', 'balance is for a final training'),
     ('autogan_search --strategy ppo', "'ppo'"),
     ('autogan_search --recipe weak', "'weak'"),
     ('autogan_search --top-k 5 --candidates 2', 'K = 5'),

@@ -14,7 +14,7 @@ from ..core import Batch
 from ..gan.discriminator import Discriminator, DiscriminatorBlock
 from ..gan.fast_layers import conv3x3, conv_pool
 from ..gan.extras import LAYERS
-from ..gan.objective import TECHNIQUES, TERMS, Technique, Term
+from ..gan.objective import TECHNIQUES, TERMS, Technique, Term, number
 
 # %% ../../nbs/techniques/61_penalties.ipynb #59afb075
 def slopes(
@@ -45,9 +45,7 @@ class WeightClipping(Technique):
     def __init__(self,
         text: str = None, # the limit; None: the paper's 0.01
     ):
-        try: self.limit = float(text or .01)
-        except ValueError: raise ValueError(f'clip is {text!r}, expected a limit for the weights, such as clip=0.01') from None
-        if not self.limit > 0: raise ValueError(f'clip is {text!r}, expected a limit above 0')
+        self.limit = number('clip', text, .01, least=1e-6)
 
     @torch.no_grad()
     def after_d(self, trainer, D, real, fake):
