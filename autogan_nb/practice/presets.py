@@ -58,31 +58,30 @@ PRESETS = {
 }
 
 # %% ../../nbs/practice/102_presets.ipynb #430c42b3
-def _check_techniques(gan, searched):
-    "Raise ValueError if a loss, term, transform or technique is unknown, or a technique is not for a search that is to use it."
-    techniques = needed('gan.objective').make_objective(gan.loss, gan.terms, gan.transforms, gan.techniques).techniques
-    unfit = [name for name, technique in zip(gan.techniques, techniques) if searched and not technique.searchable]
-    if unfit: raise ValueError(f'the technique {unfit[0]} is for a final training, not for a search: give it in final_gan.techniques')
-
-def _check_layers(preset):
-    "Raise ValueError if a layer refuses its value or techniques don't fit together: build the networks without allocating them."
+def _check_gan(gan, searched, build, shape, channels):
+    "Raise ValueError if a name is unknown or can't be used here; the networks are built, without memory, to see if they refuse it."
     import torch
+    objective = needed('gan.objective').make_objective(gan.loss, gan.terms, gan.transforms, gan.techniques)
+    unfit = [name for name, technique in zip(gan.techniques, objective.techniques) if searched and not technique.searchable]
+    if unfit: raise ValueError(f'the technique {unfit[0]} is for a final training, not for a search: give it in final_gan.techniques')
+    if not (gan.g_layers or gan.d_layers or objective.techniques): return
+    with torch.device('meta'):
+        trainer = SimpleNamespace(objective=objective, rng=torch.Generator(), **dict(zip('GD', build(shape, gan, channels))))
+        for technique in objective.techniques: technique.prepare(trainer)
+
+def _check_gans(preset):
+    "Raise ValueError if a name in one of the two GANs is unknown, or stands for something that can't be used there."
     space, n_cells = needed('search.space'), 1 + len(preset.search.grow_after)
     arch = space.Architecture(next(iter(space.AUTOGAN.cells(i))) for i in range(n_cells))
     shared, derived = needed('search.dynamic_reset').shared_networks, needed('search.derive').derived_networks
-    for gan, build, shape in ((preset.search_gan, shared, n_cells), (preset.final_gan, derived, arch)):
-        objective = needed('gan.objective').make_objective(gan.loss, gan.terms, gan.transforms, gan.techniques)
-        if not (gan.g_layers or gan.d_layers or objective.techniques): continue
-        with torch.device('meta'):
-            trainer = SimpleNamespace(objective=objective, rng=torch.Generator(), **dict(zip('GD', build(shape, gan, preset.channels))))
-            for technique in objective.techniques: technique.prepare(trainer)
+    _check_gan(preset.search_gan, True, shared, n_cells, preset.channels)
+    _check_gan(preset.final_gan, False, derived, arch, preset.channels)
 
 def found_in_registries(
     preset: Preset, # names a loss, a strategy, ...
 ) -> Preset: # the same
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
-    for gan, searched in ((preset.search_gan, True), (preset.final_gan, False)): _check_techniques(gan, searched)
-    _check_layers(preset)
+    _check_gans(preset)
     for text in preset.train.watch: needed('search.derive').make_watcher(text)
     needed('search.mlas').get_strategy(preset.search.strategy)
     fits = needed('data.decoding').FITS
