@@ -56,8 +56,21 @@ CHANGES = {
     'R1': dict(terms=('r1=0.5',)), 'R1, lazy': dict(terms=('r1=0.5@8',)), 'R1 + R2, lazy': dict(terms=('r1=0.5@8', 'r2=0.5@8')),
     'RpGAN, R1 + R2, lazy': dict(loss='rpgan', terms=('r1=0.5@8', 'r2=0.5@8')),
     'no spectral norm': dict(d_layers=('plain',)), 'layer norm in D': dict(d_layers=('layer_norm',)),
-    # rates and averages
-    'two rates': dict(g_lr=1e-3, d_lr=4e-3), 'two D steps': dict(n_critic=2), 'rising beta2': _with('beta2=0.99'),
+    # features and averages
+    'feature matching': dict(terms=('feature_matching',)), 'historical averaging': _with('historical'),
+    # what D sees
+    'noise': _with('noise'), 'DiffAugment': _with('diffaugment'), 'ADA': _with('ada'),
+    # layers
+    'minibatch discrimination': dict(d_layers=('minibatch',)), 'minibatch deviation': dict(d_layers=('minibatch_std',)),
+    'attention': dict(g_layers=('attention=16',), d_layers=('attention=16',)), 'spectral norm in G': dict(g_layers=('spectral',)),
+    # steps, rates and averages
+    'two rates': dict(g_lr=1e-3, d_lr=4e-3), 'two D steps': dict(n_critic=2), 'balanced steps': _with('balance'),
+    'constant rates': dict(decay_lr=False), 'cosine rates': _with('cosine=0.1', decay_lr=False),
+    'rising beta2': _with('beta2=0.99'), 'lengthening average': _with('ema=0.1'),
+    # growing
+    'progressive growing': _with('progressive'), 'multi-scale gradients': _with('multiscale'),
+    # together
+    'modern': dict(loss='rpgan', terms=('r1=0.5@8', 'r2=0.5@8'), techniques=('cosine=0.1', 'ema=0.1'), decay_lr=False),
 }
 
 # %% ../../nbs/techniques/69_effects.ipynb #456aec52
@@ -69,8 +82,9 @@ def train_row(
     steps: int = None, # fewer, to try it; None: the bed's
 ) -> dict: # plain values
     "Train once with a change and measure the averaged generator on 5,000 images."
-    steps, gan = steps or bed.steps, replace(bed.gan, **CHANGES[name])
-    training = FinalTraining(Architecture.parse(bed.arch), evaluator.data, gan, TrainConfig(steps=steps, decay_lr=True), seed)
+    steps, change = steps or bed.steps, dict(decay_lr=True) | CHANGES[name]
+    config = TrainConfig(steps=steps, decay_lr=change.pop('decay_lr'))
+    training = FinalTraining(Architecture.parse(bed.arch), evaluator.data, replace(bed.gan, **change), config, seed)
     row, begin = dict(bed=bed.data, change=name, seed=seed, steps=steps), time.process_time()
     try: training.advance(steps)
     except FloatingPointError as error: return row | dict(diverged=str(error))
