@@ -46,3 +46,8 @@ def whole(tmp_path_factory):
     code, out, err = run(words, folder/'process', snapshots=folder/'snapshots')
     assert (code, err) == (0, ''), err
     return SimpleNamespace(data=data, path=path, snapshots=snapshots(folder/'snapshots'), seconds=time.monotonic() - start, out=out)
+
+
+def pytest_configure():
+    import kernels
+    kernels.use()
