@@ -78,7 +78,7 @@ RECIPES = {
     'digits': Recipe(_small, _short),
     'modern': Recipe(replace(_small, loss='rpgan', terms=('r1=0.5@8', 'r2=0.5@8'), techniques=('cosine=0.1', 'ema=0.1'),
                              g_lr=2e-3, d_lr=2e-3),
-                     replace(_short, decay_lr=False)), # after R3GAN (2024)
+                     replace(_short, steps=1200, decay_lr=False)), # after R3GAN (2024)
 }
 
 # %% ../../nbs/gan/28_configs.ipynb #3d5838f0

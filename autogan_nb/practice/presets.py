@@ -50,8 +50,8 @@ class Preset:
 _digits_search = SearchConfig(iterations=12, grow_after=(4, 8), epochs=1., controller_steps=12, controller_batch=4, candidates=10, top_k=3,
                               reward_images=200, controller_lr=2e-3)
 PRESETS = {
-    'digits': Preset('digits', channels=1, extractor='digits', search=_digits_search, train=RECIPES['digits'].train,
-                     search_gan=replace(RECIPES['digits'].gan, loss='hinge'), final_gan=RECIPES['digits'].gan),
+    'digits': Preset('digits', channels=1, extractor='digits', search=_digits_search, train=RECIPES['modern'].train,
+                     search_gan=replace(RECIPES['digits'].gan, loss='hinge'), final_gan=RECIPES['modern'].gan),
     'paper-cifar10': Preset(),
     'paper-stl10': Preset('stl10', 48, search_gan=GANConfig(g_width=128, d_width=64, bottom=6), final_gan=GANConfig(bottom=6)),
     'published-cifar10': Preset(search=SearchConfig(iterations=65, grow_after=(15, 35), entropy_weight=1e-3, reset_statistic='variance')),
