@@ -287,6 +287,11 @@ def _both(scores, selection):
     "Add the score by which a finalist was selected, or not, to its scores."
     return replace(scores, more=scores.more | {'selection score': selection['score']}) if selection else scores
 
+def _vector(arch):
+    "Return the published vector of an architecture; None if one of its choices is not in the paper."
+    try: return arch.to_vector()
+    except ValueError: return None
+
 def finish(
     job, # a `Job`: with all contenders trained
     named: dict, # name to `Architecture`
@@ -298,7 +303,7 @@ def finish(
     save_generator(job.path('generator.safetensors'), generator, **generator.notes)
     save_png(job.path('samples', 'final.png'), generate_images(generator, _latents(job, 64)), ncols=8, zoom=2)
     ranked = [(name, named[name]) for name in sorted(named, key=lambda name: -scores[name].score)]
-    row = lambda name, arch: dict(name=name, arch=str(arch), vector=arch.to_vector(), reward=_reward(job, arch), selected=name == winner)
+    row = lambda name, arch: dict(name=name, arch=str(arch), vector=_vector(arch), reward=_reward(job, arch), selected=name == winner)
     job.run.write_json('architectures.json', [row(name, arch) | scores[name].record() for name, arch in ranked])
     real = real_scores(job.evaluator, job.preset.size, job.seed)
     job.run.write_json('scores.json', {n: s.record() for n, s in (scores | {'real images': real}).items()})

@@ -94,10 +94,11 @@ def generator_cost(
     latent_dim: int = 128, # length of z
     bottom: int = 4, # side of the first maps
     channels: int = 3, # of the images
+    layers=(), # names of changes to the layers, rows of `LAYERS`
 ) -> Cost:
     "Count an architecture's parameters and multiply-adds without computing an image."
     with torch.device('meta'), plain_forms(), FlopCounterMode(display=False) as counter:
-        generator = DerivedGenerator(arch, width, latent_dim, bottom, channels).eval()
+        generator = DerivedGenerator(arch, width, latent_dim, bottom, channels, layers).eval()
         generator(torch.empty(1, latent_dim))
     return Cost(sum(p.numel() for p in generator.parameters()), counter.get_total_flops() // 2)
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AUTOGAN', 'cell_schema', 'all_cells', 'count_architectures', 'random_architecture', 'A', 'B', 'C', 'NAMED',
-           'CellArch', 'Architecture', 'Decision', 'Space', 'decode', 'AutoGANSpace', 'count_cells']
+           'HAND_MADE', 'CellArch', 'Architecture', 'Decision', 'Space', 'decode', 'AutoGANSpace', 'count_cells']
 
 # %% ../../nbs/search/40_space.ipynb #04e6ff07
 import json, operator, re, reprlib
@@ -15,13 +15,14 @@ from typing import Callable, NamedTuple
 import torch
 from fastcore.basics import patch
 from ..gan.choices import ACTIVATIONS, CONVS, NORMS, UPS
+from ..settings import load_rooms
 
 # %% ../../nbs/search/40_space.ipynb #81af6052
-_brief = reprlib.Repr()
-_brief.maxstring = _brief.maxother = 80
+_brief = reprlib.Repr(); _brief.maxstring = _brief.maxother = 80
 def _short(value): return _brief.repr(value)   # an error message must not repeat a megabyte of input
 
 def _check(name, value, choices, where=''):
+    if name in _REGISTRIES and value not in tuple(choices): load_rooms()
     if value in tuple(choices): return
     raise ValueError(f"{where}{name} must be one of {', '.join(map(str, choices))}, got {_short(value)}")
 
@@ -300,7 +301,7 @@ def from_vector(cls: Architecture, vector) -> Architecture:  # vector: 4, 9, 14,
 A = Architecture.from_vector([1, 0, 1, 1,  1, 0, 0, 1, 1,  1, 0, 1, 0, 3])
 B = Architecture.from_vector([1, 0, 1, 1,  1, 0, 1, 1, 1,  1, 0, 1, 1, 3])
 C = Architecture.from_vector([1, 1, 1, 1,  1, 0, 0, 1, 1,  1, 0, 1, 0, 3])
-NAMED = {'A': A, 'B': B, 'C': C}
+NAMED, HAND_MADE = {'A': A, 'B': B, 'C': C}, {}   # name to architecture: the published ones, and rows that other notebooks add
 
 # %% ../../nbs/search/40_space.ipynb #d7b31aca
 @patch
@@ -318,7 +319,7 @@ def from_json(cls: Architecture, text: str) -> Architecture:  # text: as `to_jso
 
 # %% ../../nbs/search/40_space.ipynb #a94a9bf7
 def _no_architecture(value):
-    expected = f"{', '.join(NAMED)}, cells like {A[0]}, a vector like {A.to_vector()[:4]} or JSON"
+    expected = f"{', '.join(NAMED | HAND_MADE)}, cells like {A[0]}, a vector like {A.to_vector()[:4]} or JSON"
     return ValueError(f'{_short(value)} is not an architecture: expected {expected}')
 
 def _from_values(values):
@@ -341,8 +342,9 @@ def parse(cls: Architecture, text) -> Architecture:  # text: a name, an architec
     if len(text) > _LONGEST: raise ValueError(f'a text of {len(text):,} characters is not an architecture: expected at most {_LONGEST:,}')
     text = text.strip()
     name = text.upper().replace('_', '-').removeprefix('AUTOGAN-CIFAR10-')
-    if name in NAMED: return NAMED[name]
     if text.startswith('{'): return cls.from_json(text)
     if re.fullmatch(r'[-\[\]\d\s,]+', text) and re.search(r'\d', text): return cls.from_vector(map(int, re.findall(r'-?\d+', text)))
+    if text and '-' not in text and name not in NAMED: load_rooms()
+    if name in (named := NAMED | HAND_MADE): return named[name]
     if text and '-' not in text: raise _no_architecture(text)
     return cls([_parse_cell(part.strip(), i) for i, part in enumerate(text.split(',') if text else [])])
