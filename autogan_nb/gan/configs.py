@@ -71,14 +71,16 @@ class Recipe(NamedTuple):
 _small = GANConfig(g_width=24, d_width=24, d_batch=32, g_batch=32, n_critic=1, g_lr=1e-3, d_lr=1e-3,
                    loss='nonsaturating', ema_decay=.99)
 _short = TrainConfig(steps=1400, decay_lr=True, finalists=2, eval_every=0, eval_images=5000)
+_modern = Recipe(replace(_small, loss='rpgan', terms=('r1=0.5@8', 'r2=0.5@8'), techniques=('cosine=0.1', 'ema=0.1'), g_lr=2e-3, d_lr=2e-3),
+                 replace(_short, steps=1200, decay_lr=False)) # after R3GAN (2024)
 RECIPES = {
     'paper': Recipe(GANConfig(), TrainConfig()),
     'strong': Recipe(GANConfig(d_width=512, d_batch=128, n_critic=1, loss='mmd'),
                      TrainConfig(500 * 391, decay_lr=True, eval_every=5 * 391)),
     'digits': Recipe(_small, _short),
-    'modern': Recipe(replace(_small, loss='rpgan', terms=('r1=0.5@8', 'r2=0.5@8'), techniques=('cosine=0.1', 'ema=0.1'),
-                             g_lr=2e-3, d_lr=2e-3),
-                     replace(_short, steps=1200, decay_lr=False)), # after R3GAN (2024)
+    'modern': _modern,
+    'r3gan': Recipe(replace(_modern.gan, terms=('r1=0.5@4', 'r2=0.5@4'), g_width=16, d_width=16, g_lr=4e-3, d_lr=4e-3,
+                            g_layers=('r3',), d_layers=('r3',)), _modern.train), # for the architecture R3
 }
 
 # %% ../../nbs/gan/28_configs.ipynb #3d5838f0

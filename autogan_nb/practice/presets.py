@@ -220,7 +220,7 @@ def configure(
 class RunOptions:
     "Options of a run besides its settings."
     preset: str = 'digits' # settings to start from: digits, paper-cifar10, paper-stl10 or published-cifar10
-    recipe: str = None # how to train from scratch: paper, strong, digits or modern; that of the preset by default
+    recipe: str = None # how to train from scratch: paper, strong, digits, modern or r3gan; that of the preset by default
     config: str = None # file with settings, JSON or TOML, perhaps the config.json of a run
     set: list = () # any setting, such as search.controller_lr=1e-3; may be repeated
     seed: int = 0 # seed of everything random
