@@ -290,9 +290,20 @@ class Reward(NamedTuple):
     rise: Callable = float  # figure to reward
     back: Callable = float  # reward to figure
 
+    @property
+    def figure(self): return METRICS[self.metric].figures[self.metric] if self.metric in METRICS else Figure(self.metric)
     def of(self, scores) -> float: return self.rise((vars(scores) | scores.more)[self.metric])  # `Scores` to the reward
-    def title(self, extractor) -> str: return METRICS[self.metric].figures[self.metric].title(extractor)
-    def text(self, reward) -> str: return METRICS[self.metric].figures[self.metric].text(self.back(reward))
+    def label(self, extractor) -> str: return f'reward ({self.figure.title(extractor)})'
+    def text(self, reward) -> str: return self.figure.text(self.back(reward))
+
+    def named(self, record: dict) -> dict:
+        "Return the figures behind an iteration's mean and best reward, by name; nothing if the rewards are figures already."
+        if self.rise is float: return {}
+        return {f'{best}{self.metric}': self.back(record[f'{best}reward']) for best in ('', 'best_')}
+
+    def shown(self, records) -> list:
+        "Return the records of a search with figures in place of rewards."
+        return [r | {name: self.back(r[name]) for name in ('reward', 'best_reward')} for r in records]
 
 
 def _minus(x): return -x
