@@ -67,6 +67,7 @@ def read_rows(path) -> list: # path: of a file with one row, a dict, per line
         with suppress(ValueError): rows.append(json.loads(line))
     return rows
 
+# %% ../../nbs/strategies/51_rewards.ipynb #3b08d1e5
 def append_row(path, row: dict):
     "Append a row as one line, even if a process was killed while it wrote the line before."
     broken = Path(path).exists() and not Path(path).read_bytes().endswith(b'\n')
@@ -80,9 +81,8 @@ def add_rows(
     part: tuple = (0, 1), # (which, of how many) processes
 ):
     "Make the rows that are missing, one after another, and append each as soon as it's known."
-    done = read_rows(path)
     for job in jobs[part[0]::part[1]]:
-        if not any(job.items() <= row.items() for row in done): append_row(path, job | make(**job))
+        if not any(job.items() <= row.items() for row in read_rows(path)): append_row(path, job | make(**job))
 
 # %% ../../nbs/strategies/51_rewards.ipynb #6955df5b
 def make_truth(
@@ -165,6 +165,7 @@ VARIANTS = {'score': {}, 'fid': dict(objective='fid'), 'kid': dict(objective='ki
 SHARED_GAN = replace(RECIPES['digits'].gan, loss='hinge') # of the preset digits
 SHARED = SharedConfig(epochs=1., reward_images=500)
 
+# %% ../../nbs/strategies/51_rewards.ipynb #7a6991bd
 def grown_task(
     evaluator: Evaluator, # with the data in `.data`
     seed: int, # for everything random
@@ -235,8 +236,9 @@ def agreement(
     (searches, n), seeds = rewards.shape, truth.shape[1]
     again = lambda size: rng.integers(size, size=size)
     pairs = [(again(n), again(searches), again(seeds)) for _ in range(draws)]
-    low, high = np.nanquantile([mean_rho(rewards[s][:, a], truth[a][:, t]) for a, s, t in pairs], [.025, .975])
     rho, r, level = mean_rho(rewards, truth), reliability(truth).mean, truth.mean(1)
+    drawn = np.array([mean_rho(rewards[s][:, a], truth[a][:, t]) for a, s, t in pairs])
+    low, high = np.clip(rho + np.nanquantile(drawn - np.nanmean(drawn), [.025, .975]), -1, 1)
     top = np.mean([(level < level[row.argmax()]).mean() for row in rewards])
     return Agreement(searches, *map(float, (rho, low, high, rho / math.sqrt(r) if r else math.nan, top)))
 
