@@ -224,7 +224,8 @@ def test_images_are_measured_like_the_generator_that_drew_them(finished, tmp_pat
     words = ['--data', 'digits', '--extractor', 'digits', '--metrics', 'all', '--kid-subset', 100, '--write-reference', 'real.npz']
     code, out, _ = run(tmp_path, 'autogan_eval', 'many', *words)
     assert code == 0, out
-    assert all(word in out for word in ('images', 'real images', 'digit score', 'digit FID', 'digit KID', 'precision', 'recall', 'digit MIND')), out
+    assert all(word in out
+               for word in ('images', 'real images', 'digit score', 'digit FID', 'digit KID', 'precision', 'recall', 'digit MIND')), out
     with np.load(tmp_path/'real.npz') as file: assert file['mu'].shape == (64,) and file['sigma'].shape == (64, 64)
     np.savez(tmp_path/'many.npz', images=np.stack([np.array(Image.open(f)) for f in sorted((tmp_path/'many').iterdir())]))
     by_file = [run(tmp_path, 'autogan_eval', source, '--data', 'real.npz', '--extractor', 'digits')[1].splitlines()[1]
