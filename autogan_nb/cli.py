@@ -200,7 +200,7 @@ class EvalOptions:
     root: str = None # folder where data sets are stored
     write_reference: str = None # where to write the statistics of the real images (an .npz file with mu and sigma)
     extractor: str = None # feature extractor: digits, fashion, own (trained on the real images) or inception; as in training by default
-    metrics: str = 'score,fid' # any of score, fid, kid, pr (precision and recall); all: whatever can be measured
+    metrics: str = 'score,fid' # any of score, fid, kid, pr (precision and recall), mind; all: whatever can be measured
     kid_subset: int = 1000 # images in each of the 100 subsets of KID
     size: int = None # side of the given images in pixels; by default the median of their shorter sides
     fit: str = None # how to make images of other shapes square: crop (the middle), pad or stretch; as in training or crop by default

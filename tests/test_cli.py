@@ -224,7 +224,8 @@ def test_images_are_measured_like_the_generator_that_drew_them(finished, tmp_pat
     words = ['--data', 'digits', '--extractor', 'digits', '--metrics', 'all', '--kid-subset', 100, '--write-reference', 'real.npz']
     code, out, _ = run(tmp_path, 'autogan_eval', 'many', *words)
     assert code == 0, out
-    assert all(word in out for word in ('images', 'real images', 'digit score', 'digit FID', 'digit KID', 'precision', 'recall')), out
+    assert all(word in out
+               for word in ('images', 'real images', 'digit score', 'digit FID', 'digit KID', 'precision', 'recall', 'digit MIND')), out
     with np.load(tmp_path/'real.npz') as file: assert file['mu'].shape == (64,) and file['sigma'].shape == (64, 64)
     np.savez(tmp_path/'many.npz', images=np.stack([np.array(Image.open(f)) for f in sorted((tmp_path/'many').iterdir())]))
     by_file = [run(tmp_path, 'autogan_eval', source, '--data', 'real.npz', '--extractor', 'digits')[1].splitlines()[1]
@@ -318,7 +319,7 @@ def test_few_images_are_measured_as_far_as_possible(n, tmp_path):
     code, out, err = run(tmp_path, 'autogan_eval', 'few', *words)
     assert code == 0, err
     notes = [line for line in out.splitlines() if line.startswith('Note: ')]
-    left_out = ['fid', 'kid', 'pr'] if n == 1 else []
+    left_out = ['fid', 'kid', 'pr', 'mind'] if n == 1 else []
     assert [note.split()[1] for note in notes if 'was left out' in note] == left_out and notes, out
     assert (out.splitlines()[1].split()[4] == '-') == (n == 1)
     for said in (out, err): assert "the network 'digits' has learned other images than 'photos'" in said
@@ -332,7 +333,7 @@ def test_statistics_allow_some_metrics_only(tmp_path):
     assert run(tmp_path, 'autogan_eval', 'digits', '--images', 100, '--write-reference', 'real.npz')[0] == 0
     words = ['autogan_eval', 'digits', '--images', 100, '--data', 'real.npz']
     code, out, err = run(tmp_path, *words, '--metrics', 'all')
-    assert code == 0 and out.count('Note: ') == 2 and 'kid was left out: it compares single images' in out and 'digit FID' in out, err
+    assert code == 0 and out.count('Note: ') == 3 and 'kid was left out: it compares single images' in out and 'digit FID' in out, err
     code, out, err = run(tmp_path, *words, '--metrics', 'kid')
     assert code == 2 and 'give the real images (--data)' in err
     code, out, err = run(tmp_path, *words, '--extractor', 'own')
@@ -576,8 +577,8 @@ def test_help_all_has_every_field_with_its_default(preset):
 def test_every_setting_can_be_set():
     other = {int: lambda v: v + 1, float: lambda v: v / 2 + .1, bool: lambda v: not v, tuple: lambda v: (30, 60)}
     names = dict(data='stl10', root='/', broken='refuse', fit='pad', extractor='digits') | {
-        'search.strategy': 'random', 'search.reset_statistic': 'variance', 'search_gan.loss': 'wasserstein',
-        'final_gan.loss': 'wasserstein', 'engine.precision': 'bf16', 'engine.execution': 'compile'}
+        'search.strategy': 'random', 'search.objective': 'fid', 'search.sampling': 'fair', 'search.reset_statistic': 'variance',
+        'search_gan.loss': 'wasserstein', 'final_gan.loss': 'wasserstein', 'engine.precision': 'bf16', 'engine.execution': 'compile'}
     tied = ('size', 'search_gan.bottom', 'final_gan.bottom', 'channels')                # other settings depend on them
     refused = 'search_gan.n_classes', 'final_gan.n_classes'                             # the commands' networks take no labels
     for name, setting in settings_of(Preset()).items():

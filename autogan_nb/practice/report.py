@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from ..data.datasets import DATASETS
 from ..data.streaming import open_data
 from ..files import write_atomic
+from ..metrics.protocol import REWARDS, Reward
 from .figures import show_copies, tiles
 from .runs import current, file_name, RunFolder
 from ..search.derived_gan import DerivedGenerator, derive_from, generate_images, load_generator
@@ -49,6 +50,9 @@ class Report:
         for record in current(self.run.records()): records.get(record.get('kind'), []).append(record)
         self.searched, self.trained, self.evals, self.measured, self.faults = records.values()
         self.real = {int(size): score for size, score in self.state.get('real', {}).items()}
+        objective = str(self.preset['search'].get('objective', 'is'))
+        self.reward = REWARDS.get(objective, Reward(objective))                     # Reward: of a row that isn't registered here
+        self.label = self.reward.label(self.preset.get('extractor', 'inception'))
 
     @property
     def title(self) -> str:
@@ -143,8 +147,8 @@ def show_architectures(
     drawn = compare({name: arch for name, arch, _ in ranked}, gan['bottom'])
     page = f'<h3>{html.escape(name)}</h3>' + best.svg(gan['bottom'], gan['g_width'], report.preset['channels'])
     if any(reward is not None for *_, reward in ranked):
-        rows = [[name, arch, '' if reward is None else f'{reward:.2f}'] for name, arch, reward in ranked]
-        page += html_table(rows, ['name', 'architecture', 'reward with shared weights'], align='left')
+        rows = [[name, arch, '' if reward is None else report.reward.text(reward)] for name, arch, reward in ranked]
+        page += html_table(rows, ['name', 'architecture', f'{report.label} with shared weights'], align='left')
     return DisplayText(drawn, page + (drawn._repr_html_() if len(ranked) > 1 else ''))
 
 # %% ../../nbs/practice/106_report.ipynb #9ce102d2

@@ -17,7 +17,7 @@ from ..gan.discriminator import Discriminator
 from ..gan.configs import Engine, GANConfig, SharedConfig
 from ..gan.engine import configure_engine
 from ..gan.objective import searchable
-from ..gan.training import GANTrainer
+from ..gan.training import Average, GANTrainer
 from ..loops import AutoBatch, NonFiniteError, first_nonfinite
 from .shared_gan import SharedGenerator
 from .space import AUTOGAN
@@ -168,7 +168,7 @@ class SharedGAN(Task):
         self.iteration, self.cells, self.restarts = -1, 1, 0
         self.archs, self.losses, self.seen, self.reward_z = None, [], 0, None
         self.trainer, self.stream = _new_trainer(self), _new_stream(self)
-        self.draw = AutoBatch(lambda z, arch: self.trainer.G(z, arch), most=config.reward_batch)
+        self.draw = AutoBatch(lambda z, arch: _rewarded(self)(z, arch), most=config.reward_batch)
 
     @property
     def size(self): return self.gan.bottom * 2 ** self.cells
@@ -185,7 +185,12 @@ def _new_trainer(gan):
     G, D = seeded(lambda: gan.build(gan.n_cells, gan.gan, gan.data.channels), 1000 * gan.seed + gan.restarts)
     trainer = GANTrainer(G.to(gan.data.device), D.to(gan.data.device), gan.gan, gan.rngs[1])
     searchable(trainer.objective)
+    if gan.config.ema: trainer.average = Average(trainer.G, gan.config.ema)
     return configure_engine(trainer, gan.engine)
+
+def _rewarded(gan):
+    "Return the network whose images give the rewards: the moving average of the shared weights if there is one"
+    return gan.trainer.average.module if gan.trainer.average else gan.trainer.G
 
 # %% ../../nbs/search/46_dynamic_reset.ipynb #038c3a8b
 def _new_stream(gan): return gan.data.batches(gan.gan.d_batch, gan.size, gan.rng)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ..core import make_rng
 from ..data.images import check_size
 from ..loops import at_a_time, side_by_side
+from ..metrics.evaluator import reward_function
 from ..search.derive import FinalTraining
 from ..search.dynamic_reset import SharedGAN
 from ..search.mlas import size_at
@@ -111,7 +112,8 @@ REWARD_IMAGES = 100 # at most so many are generated and scored for a measurement
 def _search_costs(preset, evaluator, costs):
     "Measure a cycle and a reward at each size."
     config = replace(preset.search, reward_images=min(preset.search.reward_images, REWARD_IMAGES))
-    task, rng = SharedGAN(evaluator.data, evaluator.reward, config, preset.search_gan, engine=preset.engine), make_rng(0)
+    reward, rng = reward_function(evaluator, config.objective), make_rng(0)
+    task = SharedGAN(evaluator.data, reward, config, preset.search_gan, engine=preset.engine)
     share = preset.search.reward_images / config.reward_images
     for cells in range(1, task.n_cells + 1):
         if cells > 1: task.grow()
