@@ -112,6 +112,9 @@ class SharedConfig:
     epochs: float = 15. # passes over the data in each iteration's GAN training
     reward_images: int = 5000 # images behind one reward
     reward_batch: int = 250 # images drawn together, normalised by their own statistics; the same on every device
+    objective: str = 'is' # what a reward measures: is (the inception score), fid, kid, mind, or another row of `REWARDS`
+    ema: float = 0. # decay of a moving average of the shared weights, which then gives the rewards; 0: the weights themselves
+    sampling: str = 'strategy' # who chooses what the shared GAN trains: strategy, or fair (each choice equally often)
     reset_window: int = 500 # losses that the dynamic reset looks at
     reset_threshold: float = 1e-3 # the GAN has collapsed if the statistic of these losses is below this
     reset_statistic: str = 'std' # std or variance of the losses; the published code uses the variance
@@ -120,6 +123,7 @@ class SharedConfig:
     def __post_init__(self):
         for name in ('reward_images', 'reward_batch', 'check_every'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
+        if not 0 <= self.ema < 1: raise ValueError(f'ema is {self.ema}, expected a decay of at least 0 and below 1')
         if 0 < self.epochs <= 10**6: return
         raise ValueError(f'epochs is {self.epochs}, expected a number of passes over the data, above 0')
 

@@ -83,11 +83,13 @@ def found_in_registries(
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
     _check_gans(preset)
     for text in preset.train.watch: needed('search.derive').make_watcher(text)
-    needed('search.mlas').get_strategy(preset.search.strategy)
-    fits = needed('data.decoding').FITS
+    search, fits = preset.search, needed('data.decoding').FITS
+    needed('search.mlas').get_strategy(search.strategy)
+    needed('search.search').get_sampler(search.sampling)
+    needed('metrics.protocol').get_reward(search.objective)
     if preset.fit not in fits: raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')
-    if preset.search.candidates <= (n := needed('search.space').AUTOGAN.count(1)): return preset
-    raise ValueError(f'candidates is {preset.search.candidates}, but the first cell has only {n} variants')
+    if search.candidates <= (n := needed('search.space').AUTOGAN.count(1)): return preset
+    raise ValueError(f'candidates is {search.candidates}, but the first cell has only {n} variants')
 
 # %% ../../nbs/practice/102_presets.ipynb #dc46ca00
 def preset_from(
@@ -128,7 +130,7 @@ class Option(NamedTuple):
     of: tuple       # dotted names of the settings that it changes
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
-_in_search = ('strategy', 'iterations', 'grow_after', 'epochs', 'controller_steps', 'candidates', 'top_k', 'reward_images')
+_in_search = 'strategy', 'objective', 'iterations', 'grow_after', 'epochs', 'controller_steps', 'candidates', 'top_k', 'reward_images'
 OPTIONS = {name: Option('data', (name,)) for name in ('data', 'root', 'stream', 'workers', 'broken', 'fit', 'size', 'channels')} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
 } | {name: Option('search', (f'search.{name}',)) for name in _in_search} | {
@@ -327,8 +329,7 @@ def _to_state(settings, options):
     return {name: value for name, value in stated.items() if sized or name != 'size'}
 
 # %% ../../nbs/practice/102_presets.ipynb #fed99bab
-def _words(name, value):
-    return ['--' + dashed(name)] + [to_text(value)] * (value is not True)
+def _words(name, value): return ['--' + dashed(name)] + [to_text(value)] * (value is not True)
 
 # %% ../../nbs/practice/102_presets.ipynb #a0fe97bb
 _ASIDE = ('out', 'hours', 'resume', 'quiet', 'no_report', 'config', 'set', *OPTIONS) # no effect on the result, or given as settings

@@ -14,8 +14,8 @@ from ..core import make_rng
 from ..files import write_atomic
 from ..show import progress_bar, save_png
 from ..gan.discriminator import save_discriminator
-from ..metrics.evaluator import evaluate, real_scores
-from ..metrics.protocol import Scores, score_table
+from ..metrics.evaluator import evaluate, real_scores, reward_function
+from ..metrics.protocol import METRICS, Scores, get_reward, score_table
 from ..loops import Callback, at_a_time, side_by_side
 from .recovery import Recovery, Stopped, log_faults
 from .runs import current, file_name
@@ -33,10 +33,13 @@ def _save_grids(job, images):
     images.clear()
 
 # %% ../../nbs/practice/104_trainings.ipynb #55441730
+def _reward_of(job): return get_reward(job.preset.search.objective)
+
 def _log_search(job, record):
-    job.run.log(kind='search', **record)
-    curves = ('reward', 'best_reward', 'entropy', 'd_loss', 'g_loss', 'resets')
-    values = {f'search/{name}': record[name] for name in curves if record.get(name) is not None}
+    named = _reward_of(job).named(record)
+    job.run.log(kind='search', **record, **named)
+    curves = ('reward', 'best_reward', 'entropy', 'd_loss', 'g_loss', 'resets', *named)
+    values = {f'search/{name}': (record | named)[name] for name in curves if (record | named).get(name) is not None}
     job.run.scalars(record['iteration'], **values)
 
 # %% ../../nbs/practice/104_trainings.ipynb #61e140b5
@@ -69,9 +72,10 @@ class SearchKeeper(Callback):
 # %% ../../nbs/practice/104_trainings.ipynb #0b3be04e
 def _search_of(job, callbacks):
     "Make the search of a job and load its state from the last checkpoint."
+    measure = reward_function(job.evaluator, job.preset.search.objective)
     def reward(images):
         job.signals.check()
-        return job.evaluator.reward(images)
+        return measure(images)
     search = make_search(job.data, reward, job.preset.search, job.preset.search_gan, job.seed, job.preset.engine, callbacks)
     if job.state.get('search'): search.load_state_dict(job.state['search'])
     return search
@@ -85,7 +89,8 @@ def run_search(
     job.reopen(job.state.get('search'), 'iteration', job.preset.search.iterations, results)
     if 'finalists' in job.state: return job.state['finalists']
     recovery, gallery = Recovery(), Gallery()
-    with SearchBar(job.quiet) as bar:
+    reward, name = _reward_of(job), job.evaluator.extractor.name
+    with SearchBar(job.quiet, lambda value: f'{reward.label(name)} {reward.text(value)}') as bar:
         keeper = SearchKeeper(job, recovery, gallery, bar)
         search = _search_of(job, [recovery, gallery, keeper, bar])
         try: search.run()
@@ -338,10 +343,11 @@ def search_job(
 ) -> str: # the text to show at the end
     "Search, train the finalists and their rivals from scratch, and select the best finalist."
     finalists = run_search(job)
-    records = job.run.records('search')
-    if 'real' not in job.state:
-        job.state['real'] = {size: job.evaluator.reward(job.data.chunks(size)) for size in dict.fromkeys(r['size'] for r in records)}
-    _save_figure(plot_search(records, job.state['real']), job.path('search.png'))
+    records, reward = job.run.records('search'), _reward_of(job)
+    sizes = () if METRICS[reward.metric].reference else dict.fromkeys(r['size'] for r in records)
+    if 'real' not in job.state: job.state['real'] = {size: job.evaluator.reward(job.data.chunks(size)) for size in sizes}
+    shown = plot_search(reward.shown(records), job.state['real'], reward.label(job.evaluator.extractor.name))
+    _save_figure(shown, job.path('search.png'))
     named = contenders([Architecture.parse(text) for text, _ in finalists[:job.preset.train.finalists]], job.seed)
     scores = run_trainings(job, named)
     return finish(job, named, select(job, [name for name in scores if name.startswith('searched')]))

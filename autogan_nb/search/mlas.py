@@ -14,7 +14,7 @@ from statistics import fmean
 from fastcore.basics import patch
 from .controller import Controller, Samples
 from .reinforce import RandomPolicy, ReinforcePolicy
-from ..settings import unknown
+from ..settings import find_row
 
 # %% ../../nbs/search/47_mlas.ipynb #c660a6d5
 @dataclass(frozen=True, eq=False)
@@ -237,8 +237,7 @@ def get_strategy(
     name: str, # a row of `STRATEGIES`
 ): # (space, config, seed, rng) -> `Strategy`
     "Look up a strategy; ValueError if there is no row of that name"
-    if name not in STRATEGIES: raise unknown(name, STRATEGIES, 'strategy')
-    return STRATEGIES[name]
+    return find_row('strategy', name, STRATEGIES)
 
 # %% ../../nbs/search/47_mlas.ipynb #30a09e2f
 def stage_at(
