@@ -113,7 +113,9 @@ def r3(
     kind, normed = type(net), any(parametrize.is_parametrized(part) for part in net.modules())
     if kind is Discriminator: _as_discriminator(net)
     elif kind in (DerivedGenerator, SharedGenerator) and not normed: _as_generator(net)
-    else: raise ValueError(f'r3 changes a generator or a Discriminator, not a {kind.__name__}{" with spectral norm" * normed}: give it first')
+    else:
+        given = f'{kind.__name__}{" with spectral norm" * normed}'
+        raise ValueError(f'r3 changes a generator or a Discriminator, not a {given}: give it first')
     return net.to(next(net.parameters()).device)
 
 LAYERS['r3'] = r3

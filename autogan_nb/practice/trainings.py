@@ -28,8 +28,7 @@ from ..search.space import Architecture
 def _save_grids(job, images):
     "Write a gallery's grids into the run folder, and empty the gallery."
     for name, batch in images.items():
-        zoom = 1 if name.startswith('growth') else max(1, 64 // batch.shape[-1])
-        save_png(job.path('samples', f'{name}.png'), batch, ncols=8, zoom=zoom)
+        save_png(job.path('samples', f'{name}.png'), batch, 8, 1 if name.startswith('growth') else max(1, 64 // batch.shape[-1]))
     images.clear()
 
 # %% ../../nbs/practice/104_trainings.ipynb #55441730
@@ -73,9 +72,7 @@ class SearchKeeper(Callback):
 def _search_of(job, callbacks):
     "Make the search of a job and load its state from the last checkpoint."
     measure = reward_function(job.evaluator, job.preset.search.objective)
-    def reward(images):
-        job.signals.check()
-        return measure(images)
+    reward = lambda images: (job.signals.check(), measure(images))[1]
     search = make_search(job.data, reward, job.preset.search, job.preset.search_gan, job.seed, job.preset.engine, callbacks)
     if job.state.get('search'): search.load_state_dict(job.state['search'])
     return search
@@ -293,9 +290,8 @@ def _both(scores, selection):
     return replace(scores, more=scores.more | {'selection score': selection['score']}) if selection else scores
 
 def _vector(arch):
-    "Return the published vector of an architecture; None if one of its choices is not in the paper."
     try: return arch.to_vector()
-    except ValueError: return None
+    except ValueError: return None          # a choice that is not in the paper
 
 def finish(
     job, # a `Job`: with all contenders trained
@@ -346,8 +342,8 @@ def search_job(
     records, reward = job.run.records('search'), _reward_of(job)
     sizes = () if METRICS[reward.metric].reference else dict.fromkeys(r['size'] for r in records)
     if 'real' not in job.state: job.state['real'] = {size: job.evaluator.reward(job.data.chunks(size)) for size in sizes}
-    shown = plot_search(reward.shown(records), job.state['real'], reward.label(job.evaluator.extractor.name))
-    _save_figure(shown, job.path('search.png'))
+    figure = plot_search(reward.shown(records), job.state['real'], reward.label(job.evaluator.extractor.name))
+    _save_figure(figure, job.path('search.png'))
     named = contenders([Architecture.parse(text) for text, _ in finalists[:job.preset.train.finalists]], job.seed)
     scores = run_trainings(job, named)
     return finish(job, named, select(job, [name for name in scores if name.startswith('searched')]))

@@ -21,11 +21,10 @@ from ..data.images import ImageData
 from ..files import from_json, to_json, write_atomic
 from ..gan.configs import GANConfig, RECIPES, TrainConfig
 from ..metrics.evaluator import Evaluator, evaluate, real_scores
-from ..metrics.extractors import get_extractor
 from ..metrics.protocol import METRICS
-from ..search.derive import FinalTraining
 from ..search.derived_gan import generator_cost
 from ..search.space import AUTOGAN, Architecture, Decision, Space
+from ..shell import needed
 from ..show import progress_bar
 
 # %% ../../nbs/strategies/55_tables.ipynb #8824e01d
@@ -119,7 +118,8 @@ def bench_evaluator(
     whole = load_data(table.data, size=size, quiet=True)
     data = whole if len(whole) <= table.real else ImageData(whole.images[:table.real], name=whole.name)
     metrics = [name for name in ('score', 'fid', 'kid', 'pr', 'mind') if name in METRICS]
-    return Evaluator(get_extractor(table.extractor, 'cpu', True, data), data, metrics=metrics, kid=(20, 500))
+    extractor = needed('metrics.extractors').get_extractor(table.extractor, 'cpu', True, data)
+    return Evaluator(extractor, data, metrics=metrics, kid=(20, 500))
 
 # %% ../../nbs/strategies/55_tables.ipynb #5d907260
 def _figures(training, until, evaluator, table):
@@ -140,7 +140,7 @@ def train_rows(
 ) -> list: # of dicts, one per length
     "Train an architecture once and measure it at every length of the table"
     gan, data = replace(table.gan, g_width=arch.width), evaluator.data
-    training = FinalTraining(arch.cells, data, gan, TrainConfig(table.steps[-1], eval_every=0), seed)
+    training = needed('search.derive').FinalTraining(arch.cells, data, gan, TrainConfig(table.steps[-1], eval_every=0), seed)
     cost, rows, seconds = generator_cost(arch.cells, arch.width, gan.latent_dim, gan.bottom, data.channels), [], 0.
     for steps in table.steps:
         figures = {} if rows and rows[-1]['diverged'] else _figures(training, steps, evaluator, table)
