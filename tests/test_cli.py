@@ -117,7 +117,8 @@ def write_digits(folder, n):
 def test_a_training_goes_on_with_the_same_images_only(tmp_path):
     write_digits(tmp_path/'photos', 40)
     new, words = tmp_path/'photos'/'new.png', ['-q', '--no-report', '--device', 'cpu']
-    first = 'pre-none-nearest-sc --data photos --channels 1 --extractor digits --eval-images 100 --set train.splits=2 --steps 3'.split()
+    first = ('pre-none-nearest-sc --recipe digits --data photos --channels 1 --extractor digits --eval-images 100 '
+             '--set train.splits=2 --steps 3').split()
     assert run(tmp_path, 'autogan_train', *first, *words, '--out', 'run')[0] == 0
     assert config_of(tmp_path/'run')['images']['n'] == 40
     resume, before = ['--resume', 'run', '--steps', 5, *words], (tmp_path/'run'/'config.json').read_bytes()
