@@ -48,6 +48,7 @@ def _start(layer, gain=1.):
     nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
     if layer.bias is not None: nn.init.zeros_(layer.bias)
 
+# %% ../../nbs/models/80_r3gan.ipynb #2c5101e8
 def fixup_(
     net: nn.Module, # any network; its `Bottleneck`s are changed in place
     blocks: int, # how many an image passes through
@@ -75,6 +76,7 @@ class Basis(nn.Module):
 # %% ../../nbs/models/80_r3gan.ipynb #7ac5e0fc
 def _pair(width): return Bottleneck(width), Bottleneck(width)
 
+# %% ../../nbs/models/80_r3gan.ipynb #e44ffc43
 def _as_generator(net):
     net.linear = nn.Sequential(Basis(net.latent_dim, net.width, net.bottom), *_pair(net.width), nn.Flatten())
     net.to_image = nn.Sequential(nn.Conv2d(net.width, net.channels, 1), nn.Tanh())
@@ -86,6 +88,7 @@ class Halve(nn.Module):
     "Halve the side of maps by bilinear interpolation, which is the mean of 2x2 pixels."
     def forward(self, x): return F.interpolate(x, scale_factor=.5, mode='bilinear')
 
+# %% ../../nbs/models/80_r3gan.ipynb #c0549c6c
 class R3Discriminator(Discriminator):
     "A discriminator whose features may be negative: no ReLU follows its last convolution."
     def features(self, x):
