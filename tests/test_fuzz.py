@@ -321,7 +321,7 @@ def typed(value, like):
     "Return whether a setting has the type of its default."
     if is_dataclass(like):
         return type(value) is type(like) and all(typed(getattr(value, f.name), getattr(like, f.name)) for f in fields(like))
-    if isinstance(like, tuple): return isinstance(value, tuple) and all(type(v) is (int if like else str) for v in value)
+    if isinstance(like, tuple): return isinstance(value, tuple) and all(type(v) is (type(like[0]) if like else str) for v in value)
     if isinstance(like, float): return type(value) in (int, float) and math.isfinite(value)
     return type(value) is type(like) or like is None and isinstance(value, str)
 
