@@ -40,7 +40,7 @@ class Bed:
     def evaluator(self) -> Evaluator: # with the data in `.data`
         "Load the data and the classifier."
         whole = load_data(self.data)
-        data = whole if len(whole) <= self.images else ImageData(whole.images[:self.images], whole.name)
+        data = whole if len(whole) <= self.images else ImageData(whole.images[:self.images], name=whole.name)
         return Evaluator(get_extractor(self.extractor, 'cpu', True, data), data, 10, metrics=('score', 'fid', 'pr'))
 
 _digits = Bed('digits', 'digits', 'digits', 5000)
