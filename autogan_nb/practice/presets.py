@@ -64,18 +64,18 @@ def _check_gan(gan, searched, build, shape, channels):
     objective = needed('gan.objective').make_objective(gan.loss, gan.terms, gan.transforms, gan.techniques)
     unfit = [name for name, technique in zip(gan.techniques, objective.techniques) if searched and not technique.searchable]
     if unfit: raise ValueError(f'the technique {unfit[0]} is for a final training, not for a search: give it in final_gan.techniques')
-    if not (gan.g_layers or gan.d_layers or objective.techniques): return
+    changes = [t for t in objective.techniques if type(t).prepare is not needed('gan.objective').Technique.prepare]   # the networks
+    if not (gan.g_layers or gan.d_layers or changes): return
     with torch.device('meta'):
         trainer = SimpleNamespace(objective=objective, rng=torch.Generator(), **dict(zip('GD', build(shape, gan, channels))))
-        for technique in objective.techniques: technique.prepare(trainer)
+        for technique in changes: technique.prepare(trainer)
 
 def _check_gans(preset):
     "Raise ValueError if a name in one of the two GANs is unknown, or stands for something that can't be used there."
     space, n_cells = needed('search.space'), 1 + len(preset.search.grow_after)
     arch = space.Architecture(next(iter(space.AUTOGAN.cells(i))) for i in range(n_cells))
-    shared, derived = needed('search.dynamic_reset').shared_networks, needed('search.derive').derived_networks
-    _check_gan(preset.search_gan, True, shared, n_cells, preset.channels)
-    _check_gan(preset.final_gan, False, derived, arch, preset.channels)
+    _check_gan(preset.search_gan, True, needed('search.dynamic_reset').shared_networks, n_cells, preset.channels)
+    _check_gan(preset.final_gan, False, needed('search.derive').derived_networks, arch, preset.channels)
 
 def found_in_registries(
     preset: Preset, # names a loss, a strategy, ...
