@@ -83,12 +83,12 @@ def found_in_registries(
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
     _check_gans(preset)
     for text in preset.train.watch: needed('search.derive').make_watcher(text)
-    search, fits = preset.search, needed('data.decoding').FITS
-    needed('search.mlas').get_strategy(search.strategy)
+    search, fits, space = preset.search, needed('data.decoding').FITS, needed('search.space').AUTOGAN
+    needed('search.mlas').get_strategy(search.strategy)(space, search, 0, needed('core').make_rng(0))    # refuses if an extra is missing
     needed('search.search').get_sampler(search.sampling)
     needed('metrics.protocol').get_reward(search.objective)
     if preset.fit not in fits: raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')
-    if search.candidates <= (n := needed('search.space').AUTOGAN.count(1)): return preset
+    if search.candidates <= (n := space.count(1)): return preset
     raise ValueError(f'candidates is {search.candidates}, but the first cell has only {n} variants')
 
 # %% ../../nbs/practice/102_presets.ipynb #dc46ca00
