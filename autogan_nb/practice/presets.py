@@ -83,11 +83,11 @@ def found_in_registries(
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
     _check_gans(preset)
     for text in preset.train.watch: needed('search.derive').make_watcher(text)
-    search, fits, space = preset.search, needed('data.decoding').FITS, needed('search.space').AUTOGAN
+    search, space = preset.search, needed('strategies.costs').costed(preset.search, preset.final_gan, preset.channels)   # refuses limits
     needed('search.mlas').get_strategy(search.strategy)(space, search, 0, needed('core').make_rng(0))    # refuses if an extra is missing
     needed('search.search').get_sampler(search.sampling)
     needed('metrics.protocol').get_reward(search.objective)
-    if preset.fit not in fits: raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')
+    if preset.fit not in (fits := needed('data.decoding').FITS): raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')
     if search.candidates <= (n := space.count(1)): return preset
     raise ValueError(f'candidates is {search.candidates}, but the first cell has only {n} variants')
 
@@ -130,7 +130,7 @@ class Option(NamedTuple):
     of: tuple       # dotted names of the settings that it changes
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
-_in_search = 'strategy', 'objective', 'iterations', 'grow_after', 'epochs', 'controller_steps', 'candidates', 'top_k', 'reward_images'
+_in_search = 'strategy objective iterations grow_after epochs controller_steps candidates top_k reward_images max_macs max_params'.split()
 OPTIONS = {name: Option('data', (name,)) for name in ('data', 'root', 'stream', 'workers', 'broken', 'fit', 'size', 'channels')} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
 } | {name: Option('search', (f'search.{name}',)) for name in _in_search} | {
