@@ -378,7 +378,7 @@ def test_digits_come_with_the_package(tmp_path):
     assert shell(tmp_path, 'autogan_sample')[:2] == (0, 'samples.png\n')
     code, out, _ = run(tmp_path, 'autogan_eval', 'digits')
     name, score, _, _, fid, *cost = out.splitlines()[1].split()
-    assert cost == ['84,049', '15.7', 'M'] and out.splitlines()[2].split()[-2:] == ['-', '-']         # of the generator; real images cost nothing
+    assert cost == ['108,217', '19.3', 'M'] and out.splitlines()[2].split()[-2:] == ['-', '-']         # real images cost nothing
     assert code == 0 and name == 'generator' and float(score) > 6 and float(fid) < 5
     for form in ('onnx', 'pt2'): assert run(tmp_path, 'autogan_export', 'digits', f'digits.{form}')[:2] == (0, f'digits.{form}\n')
     assert (tmp_path/'digits.onnx').stat().st_size < 1e6
@@ -409,7 +409,7 @@ MISTAKES = [
     ('autogan_search --max-macs 1k', '--max-macs is 1,000, but the cheapest architecture has'),
     ('autogan_search --size 16 --max-params 50', '--max-params is 50, but the cheapest architecture has'),
     ('autogan_search --max-macs 12m', "--max-macs is '12m', expected a whole number"),
-    ('autogan_search --max-params=-1', '--max-params is -1, expected a limit'),
+    ('autogan_search --max-params=-1', 'search.max_params is -1, expected a limit'),
     ('autogan_search --data mnits', 'mnits'),
     ('autogan_search --preset digit', "unknown preset 'digit'"),
     ('autogan_search --size 33', '33'),
