@@ -112,9 +112,8 @@ def _panels(report):
     if rewards := _rewards_in(report, n_cells):
         known = {name: report.reward.back(reward) for name, reward in report.state.get('published', {}).items()}
         yield rewards, named | known, report.label, report.reward.figure.better
-    fids = {str(arch): records[name]['fid'] for name, arch, _ in report.ranked() if records.get(name, {}).get('fid') is not None}
-    trained = {name: fids[str(NAMED[name])] for name in named if str(NAMED[name]) in fids}
-    if fids: yield fids, named | trained, Scores(**next(iter(records.values()))).names[1], 'lower'
+    fids = {name: records[name]['fid'] for name, *_ in report.ranked() if records.get(name, {}).get('fid') is not None}
+    if fids: yield {}, named | fids, Scores(**next(iter(records.values()))).names[1], 'lower'
 
 # %% ../../nbs/practice/105_figures.ipynb #f0cabc50
 def plot_costs(
@@ -124,9 +123,9 @@ def plot_costs(
     import matplotlib.pyplot as plt
     if not (panels := [*_panels(report)]): return None
     fig, axes = plt.subplots(1, len(panels), figsize=(7.5, 3), dpi=80, layout='constrained', squeeze=False)
-    macs = lambda arch: cost_in(report.preset, arch).macs
+    archs, macs = NAMED | {name: arch for name, arch, _ in report.ranked()}, lambda arch: cost_in(report.preset, arch).macs
     for ax, (points, marks, what, better) in zip(axes[0], panels):
-        of_marks = {name: (macs(NAMED[name]), value) for name, value in marks.items()}
+        of_marks = {name: (macs(archs[name]), value) for name, value in marks.items()}
         draw_front(ax, {arch: (macs(arch), value) for arch, value in points.items()}, of_marks, what, better)
     return fig
 

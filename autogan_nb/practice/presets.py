@@ -83,11 +83,12 @@ def found_in_registries(
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
     _check_gans(preset)
     for text in preset.train.watch: needed('search.derive').make_watcher(text)
-    search, space = preset.search, needed('strategies.costs').costed(preset.search, preset.final_gan, preset.channels)   # refuses limits
+    search, fits = preset.search, needed('data.decoding').FITS
+    space = needed('strategies.costs').costed(search, preset.final_gan, preset.channels)         # refuses limits that nothing fits
     needed('search.mlas').get_strategy(search.strategy)(space, search, 0, needed('core').make_rng(0))    # refuses if an extra is missing
     needed('search.search').get_sampler(search.sampling)
     needed('metrics.protocol').get_reward(search.objective)
-    if preset.fit not in (fits := needed('data.decoding').FITS): raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')
+    if preset.fit not in fits: raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')
     if search.candidates <= (n := space.count(1)): return preset
     raise ValueError(f'candidates is {search.candidates}, but the first cell has only {n} variants')
 
@@ -140,9 +141,8 @@ OPTIONS = {name: Option('data', (name,)) for name in ('data', 'root', 'stream', 
     'g_width': Option('training', ('final_gan.g_width',)),
     'd_width': Option('training', ('final_gan.d_width',)),
     'extractor': Option('measuring', ('extractor',)),
-    'eval_every': Option('measuring', ('train.eval_every',)),
-    'eval_images': Option('measuring', ('train.eval_images',)),
-} | {name: Option('running', (f'engine.{name}',)) for name in ('precision', 'execution', 'deterministic')}
+} | {name: Option('measuring', (f'train.{name}',)) for name in ('eval_every', 'eval_images')} | {
+    name: Option('running', (f'engine.{name}',)) for name in ('precision', 'execution', 'deterministic')}
 
 # %% ../../nbs/practice/102_presets.ipynb #809576e6
 def named(

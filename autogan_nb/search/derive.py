@@ -218,7 +218,7 @@ def contenders(
     seed: int = 0, # of the random architecture
     space = AUTOGAN, # where it is drawn, perhaps with limits
 ) -> dict: # name to `Architecture`
-    "Name the finalists, another architecture at random if any other fits, and the published A if it has as many cells and is not among them"
+    "Name the finalists, a random architecture if another one fits, and the published A if it has as many cells and is not among them"
     n_cells, rng = len(finalists[0]), torch.Generator().manual_seed(seed)
     named = {f'searched {i + 1}': arch for i, arch in enumerate(finalists)}
     chance = next((arch for _ in range(1000) if (arch := space.random(n_cells, rng)) not in finalists), None)

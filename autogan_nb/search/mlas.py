@@ -56,12 +56,6 @@ def top_k(
     found = [Beam(arch, fmean(rewards[row] for row in its), proposals[its[0]].payload) for arch, its in rows.items()]
     return sorted(found, key=lambda beam: (-beam.reward, str(beam.arch)))[:k]
 
-# %% ../../nbs/search/47_mlas.ipynb #e5021dcc
-@patch
-def fits(self: Space, arch) -> bool:
-    "Tell whether an architecture, or one that can still grow from it, keeps to the space's limits; without limits, any does"
-    return True
-
 # %% ../../nbs/search/47_mlas.ipynb #16a12dac
 class Strategy:
     "Propose architectures one step longer than the beams, and learn from their rewards; a subclass defines `propose`"
@@ -180,6 +174,11 @@ def load_state_dict(self: PolicyStrategy, state):
 
 # %% ../../nbs/search/47_mlas.ipynb #32398e83
 @patch
+def fits(self: Space, arch) -> bool:
+    "Tell whether an architecture, or one that can still grow from it, keeps to the space's limits; without limits, any does"
+    return True
+
+@patch
 def propose_unique(self: Strategy,
     m: int, # number of candidates
 ) -> list: # of m different `Proposal`s
@@ -213,7 +212,7 @@ def blank(self: PolicyStrategy, beam, arch):
     unknown = torch.full(tokens.shape, math.nan)
     return Written(None, tokens, unknown, unknown, starts and tuple(part[0] for part in starts))
 
-# %% ../../nbs/search/47_mlas.ipynb #338acbf3
+# %% ../../nbs/search/47_mlas.ipynb #68133fcf
 @patch
 def propose_fitting(self: Strategy,
     n: int, # number of proposals
@@ -237,7 +236,6 @@ def kept(self: Strategy, rewards) -> dict: # name to plain values; rewards: func
     "Return what a run keeps at the end of its search, besides the finalists"
     return {}
 
-# %% ../../nbs/search/47_mlas.ipynb #68133fcf
 @patch
 def preferences(self: Strategy,
     n: int = 200, # architectures to propose

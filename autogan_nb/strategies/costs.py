@@ -86,6 +86,7 @@ def _excess(cost, limits):
     "Return by what factor a cost exceeds the stricter limit, and the cost itself to decide between equals"
     return max([n / most for n, most in zip(cost, limits) if most], default=0.), cost.macs, cost.params
 
+# %% ../../nbs/strategies/58_costs.ipynb #17e9d001
 @patch
 def cheapest(self: CostedSpace, arch):
     "Return the cheapest finished architecture that grows from one, measured by the stricter limit"
@@ -93,6 +94,7 @@ def cheapest(self: CostedSpace, arch):
     if arch not in self.known: self.known[arch] = self.cheapest(self.grow(arch, self._cheap_step(arch)))
     return self.known[arch]
 
+# %% ../../nbs/strategies/58_costs.ipynb #1ee338ae
 @patch
 def _cheap_step(self: CostedSpace, arch):
     "Return the tokens of the cheapest next step, found decision by decision"
@@ -103,6 +105,7 @@ def _cheap_step(self: CostedSpace, arch):
         for t, d in enumerate(schema): tokens[t] = min(range(d.n), key=lambda k: weigh([*tokens[:t], k, *tokens[t + 1:]]))
     return tokens
 
+# %% ../../nbs/strategies/58_costs.ipynb #e33353c7
 @patch
 def _filled(self: CostedSpace, arch):
     "Finish an architecture with the first answer to every decision"
@@ -115,6 +118,7 @@ def fits(self: CostedSpace, arch) -> bool:
     "Tell whether an architecture, or its cheapest completion, keeps to the limits"
     return not any(self.limits) or _excess(self.cost(arch), self.limits)[0] <= 1
 
+# %% ../../nbs/strategies/58_costs.ipynb #d45cdd09
 @patch
 def random(self: CostedSpace, steps: int, rng: torch.Generator): # steps, rng: as in `Space.random`
     "Draw an architecture that fits: uniformly, or step by step if hardly any does"
@@ -135,7 +139,7 @@ def _check(self: CostedSpace):
     cost = self.cost(self.root)
     for name, most, least in zip(cost._fields, self.limits, cost):
         if 0 < most < least:
-            raise ValueError(f'max_{name} is {most:,}, but the cheapest architecture has {least:,} {_COUNTS[name]}: expected at least as many')
+            raise ValueError(f'max_{name} is {most:,}, but the cheapest architecture has {least:,} {_COUNTS[name]}: raise the limit')
 
 # %% ../../nbs/strategies/58_costs.ipynb #2781d5b1
 @lru_cache(8)
@@ -143,6 +147,7 @@ def _costs_of(width, latent_dim, bottom, channels, layers):
     "Return the costs of one shape, so that a process counts no cell twice"
     return CellCosts(width=width, latent_dim=latent_dim, bottom=bottom, channels=channels, layers=layers)
 
+# %% ../../nbs/strategies/58_costs.ipynb #b77e1c52
 def costed(
     search: SearchConfig, # with the limits, and the number of growths
     gan: GANConfig, # of the final training
@@ -177,6 +182,7 @@ def front_ranks(
         rank += 1
     return ranks
 
+# %% ../../nbs/strategies/58_costs.ipynb #e13055be
 def crowding(
     values, # (n, k) the points of one front
 ) -> np.ndarray: # (n,) infinity at the ends
@@ -205,6 +211,7 @@ def _cost_in(space):
     "Return the space's cost function, or one for AutoGAN's generators if it has none"
     return space.cost if space.cost_of else lambda arch: CellCosts()(arch)
 
+# %% ../../nbs/strategies/58_costs.ipynb #eee4cb7c
 class Pareto(Remembering):
     "Search for good and for cheap architectures at the same time, with the selection of NSGA-II"
     def __init__(self, space, rng,
@@ -220,7 +227,7 @@ class Pareto(Remembering):
             if arch not in self.costs: self.costs[arch] = self.cost(arch)
         return np.array([(reward, -math.log(getattr(self.costs[arch], 'macs', self.costs[arch]))) for arch, reward in zip(archs, rewards)])
 
-# %% ../../nbs/strategies/58_costs.ipynb #eee4cb7c
+# %% ../../nbs/strategies/58_costs.ipynb #e8cf252b
 def _draw(rng, most, *size): return torch.randint(most, size, generator=rng, device=rng.device).tolist()
 
 @patch
@@ -230,6 +237,7 @@ def crossed(self: Pareto, a, b):
     coins = _draw(self.rng, 2, 1 + len(a[-1]))
     return decode(self.space, (*(a, b)[coins[0]][:-1], [pair[coin] for pair, coin in zip(zip(a[-1], b[-1]), coins[1:])]))
 
+# %% ../../nbs/strategies/58_costs.ipynb #ef4cee29
 @patch
 def propose(self: Pareto, n):
     "Propose newcomers until the population is full, then children of the winners of tournaments"
@@ -238,6 +246,7 @@ def propose(self: Pareto, n):
     pairs = [[self.history[min(two)][0] for two in four] for four in _draw(self.rng, len(self.history), n, 2, 2)]   # best first
     return [Proposal(self._changed(self.crossed(*pair))) for pair in pairs]
 
+# %% ../../nbs/strategies/58_costs.ipynb #102c28fc
 @patch
 def _changed(self: Pareto, child):
     "Mutate half of the children, and all that are known"
@@ -261,6 +270,7 @@ def front(self: Pareto) -> list: # of architectures
     ranks = front_ranks(self.values(*zip(*self.history))) if self.history else ()
     return [arch for arch, _ in sorted((pair for pair, rank in zip(self.history, ranks) if rank == 0), key=lambda pair: -pair[1])]
 
+# %% ../../nbs/strategies/58_costs.ipynb #fc0c84fc
 @patch
 def propose_unique(self: Pareto, m):
     "Propose the front once more, and new children"
@@ -268,6 +278,7 @@ def propose_unique(self: Pareto, m):
     old = {proposal.arch for proposal in first}
     return [*first, *(p for p in Strategy.propose_unique(self, m) if p.arch not in old)][:m]
 
+# %% ../../nbs/strategies/58_costs.ipynb #83c63011
 @patch
 def keep(self: Pareto, proposals, rewards, k):
     "Choose k beams by front and room; list them front by front, by falling reward"
@@ -283,10 +294,11 @@ STRATEGIES.setdefault('pareto', lambda space, config, seed, rng: Pareto(space, r
 def _by_count(axis):
     "Label a logarithmic axis of counts in short, without crowding it"
     from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
-    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_locator(MaxNLocator(4))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda n, _: short_count(int(n)).replace('.0', '')))
+    axis.set_major_formatter(FuncFormatter(lambda n, _: short_count(int(n))))
 
+# %% ../../nbs/strategies/58_costs.ipynb #2a1d6029
 def draw_front(
     ax, # matplotlib axes
     points: dict, # architecture to (multiply-adds, figure)
@@ -300,11 +312,13 @@ def draw_front(
     sign = 1 if better == 'higher' else -1
     ranks = front_ranks([(sign * value, -cost) for cost, value in known]) if known else ()
     front = sorted(point for point, rank in zip(known, ranks) if rank == 0)
-    if front: ax.plot(*zip(*front), color='tab:blue', drawstyle='steps-post', label='front')
-    ax.set(xscale='log', xlabel='multiply-adds for one image', ylabel=what)
+    if front: ax.plot(*zip(*front), '.-', color='tab:blue', drawstyle='steps-post', label='front')
+    costs = [cost for cost, _ in (*points.values(), *marks.values())] or [1]
+    ax.set(xscale='log', xlim=(.97 * min(costs), 1.05 * max(costs)), xlabel='multiply-adds for one image', ylabel=what)
     for name, (cost, value) in marks.items(): _mark(ax, name, cost, value)
     _by_count(ax.xaxis)
 
+# %% ../../nbs/strategies/58_costs.ipynb #c86d72b2
 def _mark(ax, name, cost, value):
     if value is not None: ax.plot(cost, value, '*', color='tab:red', ms=10)
     else: ax.axvline(cost, color='tab:red', ls=':', lw=1)
