@@ -8,7 +8,7 @@ __all__ = ['AVERAGES', 'DELTA', 'OPERANDS', 'PAPER', 'UNARY', 'BINARY', 'SGD', '
            'RuleSpace']
 
 # %% ../../nbs/nas/93_optimizers.ipynb #f97555ae
-import re, reprlib, torch
+import functools, re, reprlib, torch
 from dataclasses import dataclass
 from fastcore.basics import patch
 from typing import Callable, NamedTuple
@@ -173,20 +173,23 @@ def step(self: RuleOptimizer, closure=None): # closure: recomputes the loss, or 
     loss = closure and torch.enable_grad()(closure)()
     with torch.no_grad():
         for group in self.param_groups:
-            rule = Rule.parse(group['rule'])
+            rule = _rule(group['rule'])
+            needs = rule.needs
             for i, w in enumerate(group['params']):
                 if w.grad is None: continue
-                seen = _look(rule, w, self.state[w], group['seed'], i)
+                seen = _look(needs, w, self.state[w], group['seed'], i)
                 w.sub_(group['lr'] * update_of(rule, seen))
     return loss
 
 # %% ../../nbs/nas/93_optimizers.ipynb #409d92d3
-def _look(rule, w, state, seed, i):
+_rule = functools.lru_cache(Rule.parse) # reading takes longer than computing
+
+def _look(needs, w, state, seed, i):
     "Update the averages of parameter i, and return what its rule sees; the noise depends on seed, step and parameter alone"
     state['step'] = state.get('step', 0) + 1
     seen = dict(g=w.grad, w=w, rng=make_rng(1_000_003 * seed + 1009 * state['step'] + i, w.device))
-    for name in rule.needs:
-        old = state.get(name, torch.zeros_like(w))
+    for name in needs:
+        old = state[name] if name in state else torch.zeros_like(w)
         state[name], seen[name] = averaged(old, w.grad, AVERAGES[name], state['step'])
     return seen
 

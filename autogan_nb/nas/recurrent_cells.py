@@ -110,7 +110,8 @@ def _lines(cell, i):
 # %% ../../nbs/nas/90_recurrent_cells.ipynb #b1c66602
 def _box(lines, x, y):
     "Return a box whose upper edge has its middle at (x, y)"
-    text = ''.join(f'<text x="{x}" y="{y + 15 + 14 * k}" class="{"c" * memory}">{escape(line)}</text>' for k, (line, memory) in enumerate(lines))
+    text = ''.join(f'<text x="{x}" y="{y + 15 + 14 * k}" class="{"c" * memory}">{escape(line)}</text>'
+                   for k, (line, memory) in enumerate(lines))
     return f'<rect x="{x - 52}" y="{y}" width="104" height="{14 * len(lines) + 8}" rx="5"/>{text}'
 
 # %% ../../nbs/nas/90_recurrent_cells.ipynb #5376e395
@@ -120,7 +121,11 @@ _STYLE = ('.rc{max-width:100%;height:auto;font:12px sans-serif}.rc text{fill:cur
 @patch
 def _repr_svg_(self: CellTree) -> str: # None if there are no nodes
     "Draw the cell, inputs at the bottom"
-    if not self.nodes: return
+    return _drawn(self) if self.nodes else None
+
+# %% ../../nbs/nas/90_recurrent_cells.ipynb #e4f837ef
+def _drawn(self):
+    "Return the SVG of a cell"
     columns, heights = _places(self)
     at = {i: (64 + 116 * columns[i], 24 + 78 * (max(heights.values()) - heights[i])) for i in columns}
     ends = {i: at[i][1] + 14 * len(_lines(self, i)) + 8 for i in at}
@@ -193,6 +198,7 @@ def schema(self: CellSpace, cell):
     both = [d for i in names for d in (Decision(f'combine_{i}', self.combinations), Decision(f'activation_{i}', self.activations))]
     return (*both, Decision('gives', places), Decision('takes', places))
 
+# %% ../../nbs/nas/90_recurrent_cells.ipynb #ebac0f4a
 def _inputs(space, i):
     "Return the inputs of node i of a balanced tree"
     return (2 * (i - space.base), 2 * (i - space.base) + 1) if i >= space.base else ()
