@@ -188,7 +188,7 @@ def flat(
     return found
 
 # %% ../nbs/04_settings.ipynb #e2aad822
-ROOMS = ('techniques', 'strategies', 'models', 'nas') # parts of the package whose modules add rows to tables
+ROOMS = ('techniques', 'conditional', 'strategies', 'models', 'nas') # parts of the package whose modules add rows to tables
 
 @cache
 def load_rooms():
