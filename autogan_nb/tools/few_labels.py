@@ -6,7 +6,7 @@
 __all__ = ['UNLABELLED', 'OWN', 'SemiOptions', 'labelled_data', 'SemiJob', 'train', 'finish', 'autogan_semi']
 
 # %% ../../nbs/tools/124_few_labels.ipynb #0554a51a
-import shlex, signal, sys, warnings
+import hashlib, shlex, signal, warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -69,7 +69,8 @@ def _resumed(options):
     known = run.config.get('few_labels')
     if not isinstance(known, dict) or known.keys() != {f.name for f in fields(SemiOptions)} - {*OWN}:
         raise ValueError(f'{options.resume!r} is not a run of autogan_semi')
-    ignored = ['--' + dashed(f.name) for f in fields(SemiOptions) if f.name not in OWN[:1] + OWN[2:] and getattr(options, f.name) != f.default]
+    changed = [f.name for f in fields(SemiOptions) if getattr(options, f.name) != f.default]
+    ignored = ['--' + dashed(name) for name in changed if name not in ('resume', 'device', 'quiet')]
     if ignored: warnings.warn(f'{options.resume!r} continues with its own settings and ignores {", ".join(ignored)}')
     return run, replace(options, **known)
 
@@ -96,12 +97,13 @@ class SemiJob:
         for name, state in (self.run.load_checkpoint() or {}).items(): self.phases[name].load_state_dict(state)
 
     def _config(self):
-        images = dict(n=len(self.data), fingerprint=self.data.fingerprint, labels=self.data.labels.tolist())
+        labels = hashlib.blake2b(self.data.labels.cpu().numpy().tobytes(), digest_size=8).hexdigest()
+        images = dict(n=len(self.data), fingerprint=self.data.fingerprint, labels=labels)
         return dict(few_labels=_settings(self.options), images=images, classes=self.names)
 
     def _checked(self, run):
         "Raise ValueError unless a run started with these images and labels."
-        if run.config['images'] == self._config()['images']: return run
+        if run.config.get('images') == self._config()['images']: return run
         raise ValueError(f'the images or labels in {self.options.data} are not those that {run.path} started with: restore them')
 
     def save(self): self.run.save_checkpoint({name: phase.state_dict() for name, phase in self.phases.items()})
@@ -139,6 +141,10 @@ def train(
                 job.save()
 
 # %% ../../nbs/tools/124_few_labels.ipynb #99196bd8
+def _percent(share, n):
+    "Write a share of n images with its standard error."
+    return f'{share:6.1%} ± {(share * (1 - share) / n)**.5:4.1%}'
+
 def finish(job: SemiJob) -> str: # what the command prints
     "Save the two classifiers, the generator, a grid with a row for each class, and the errors."
     comparison, path, o = job.comparison, job.run.path, job.options
@@ -152,8 +158,8 @@ def finish(job: SemiJob) -> str: # what the command prints
     job.run.write_json('scores.json', counts | errors)
     return (f'{counts["labels"]:,} labels of {len(job.names)} classes, {counts["train"]:,} images to learn from, '
             f'error on {counts["held_out"]:,} held-out images:\n'
-            f'  {errors["alone"]:6.1%}  the classifier alone  {path/"alone.safetensors"}\n'
-            f'  {errors["gan"]:6.1%}  with the GAN          {path/"classifier.safetensors"}')
+            f'  {_percent(errors["alone"], len(split.held))}  the classifier alone  {path/"alone.safetensors"}\n'
+            f'  {_percent(errors["gan"], len(split.held))}  with the GAN          {path/"classifier.safetensors"}')
 
 # %% ../../nbs/tools/124_few_labels.ipynb #5177e3db
 @contextmanager
