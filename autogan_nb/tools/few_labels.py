@@ -90,7 +90,7 @@ class SemiJob:
         device = needed('core').pick_device(options.device)
         self.data, self.names = labelled_data(options.data, size=options.size, channels=options.channels, device=device, root=options.root,
                                               quiet=options.quiet, fit=options.fit)
-        make = needed('conditional.semi_supervised').Comparison
+        make = needed('conditional.comparison').Comparison
         self.comparison = make(self.data, options.labels, options.seed, options.steps, options.held_out)
         self.phases = dict(alone=self.comparison.alone, gan=self.comparison.gan)
         self.run = self._checked(run) if run else needed('practice.runs').RunFolder.create(_new_folder(options), self._config())
