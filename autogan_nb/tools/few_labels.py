@@ -142,8 +142,9 @@ def train(
 
 # %% ../../nbs/tools/124_few_labels.ipynb #99196bd8
 def _percent(share, n):
-    "Write a share of n images with its standard error."
-    return f'{share:6.1%} ± {(share * (1 - share) / n)**.5:4.1%}'
+    "Write a share of n images with its standard error, which is not 0 even if all of them are right."
+    guess = (share * n + 1) / (n + 2)
+    return f'{share:6.1%} ± {(guess * (1 - guess) / n)**.5:4.1%}'
 
 def finish(job: SemiJob) -> str: # what the command prints
     "Save the two classifiers, the generator, a grid with a row for each class, and the errors."
