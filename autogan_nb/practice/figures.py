@@ -15,7 +15,7 @@ from ..core import to_float, to_uint8
 from ..metrics.protocol import Scores
 from ..search.derived_gan import generate_images
 from ..search.space import Architecture, NAMED, cell_schema
-from ..strategies.costs import cost_in, draw_front
+from ..shell import needed
 from ..show import DisplayText, show_images
 
 # %% ../../nbs/practice/105_figures.ipynb #1055eb41
@@ -122,11 +122,12 @@ def plot_costs(
     "Plot what a search measured over the multiply-adds of the final generator, with the fronts and with A, B and C."
     import matplotlib.pyplot as plt
     if not (panels := [*_panels(report)]): return None
+    costs = needed('strategies.costs')
     fig, axes = plt.subplots(1, len(panels), figsize=(7.5, 3), dpi=80, layout='constrained', squeeze=False)
-    archs, macs = NAMED | {name: arch for name, arch, _ in report.ranked()}, lambda arch: cost_in(report.preset, arch).macs
+    archs, macs = NAMED | {name: arch for name, arch, _ in report.ranked()}, lambda arch: costs.cost_in(report.preset, arch).macs
     for ax, (points, marks, what, better) in zip(axes[0], panels):
         of_marks = {name: (macs(archs[name]), value) for name, value in marks.items()}
-        draw_front(ax, {arch: (macs(arch), value) for arch, value in points.items()}, of_marks, what, better)
+        costs.draw_front(ax, {arch: (macs(arch), value) for arch, value in points.items()}, of_marks, what, better)
     return fig
 
 # %% ../../nbs/practice/105_figures.ipynb #e25471dd

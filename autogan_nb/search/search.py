@@ -16,7 +16,7 @@ from ..core import make_rng, to_uint8
 from ..gan.configs import Engine, GANConfig, SearchConfig
 from ..loops import Callback, Loop
 from .dynamic_reset import SharedGAN
-from .mlas import Beam, get_strategy, size_at
+from .mlas import Beam, get_strategy, propose_fitting, size_at
 from .space import AUTOGAN
 from ..settings import unknown
 from ..show import html_table, progress_bar
@@ -215,7 +215,7 @@ def _learn(self: Search) -> dict: # mean reward and entropy of the iteration, an
     rows = self.now.rows
     while len(rows) < self.config.controller_steps:
         self.tick()
-        proposals, rewards = self._ask(lambda: self.strategy.propose_fitting(self.config.controller_batch))
+        proposals, rewards = self._ask(lambda: propose_fitting(self.strategy, self.config.controller_batch))
         rows.append(dict(reward=sum(rewards) / len(rewards)) | self.strategy.learn(proposals, rewards))
     known = self.rewards.known
     best = max(known, key=lambda arch: (self.strategy.space.fits(arch), known[arch]))
