@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from torch import nn
 from .configs import Engine
+from .extras import reads_labels
 
 # %% ../../nbs/gan/26_engine.ipynb #8393cebc
 def set_precision(
@@ -76,7 +77,7 @@ class CapturedCalls:
     def __call__(self, fn, x, *choice):
         net = getattr(fn, '__self__', None)
         if not isinstance(net, nn.Module): return fn(x, *choice)
-        if fn not in self.modules: self.modules[fn] = CapturedModule(net, fn, self.record)
+        if fn not in self.modules: self.modules[fn] = CapturedModule(net, fn, None if reads_labels(net) else self.record)
         return self.modules[fn](x, *choice)
 
     def __deepcopy__(self, memo): return CapturedCalls(None)
