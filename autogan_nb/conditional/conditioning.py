@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CONDITIONALS', 'take_labels', 'widen', 'EmbeddedLatents', 'with_embedding', 'ClassBatchNorm', 'with_class_norm',
-           'ProjectionHead', 'with_projection', 'LabelMaps', 'with_label_maps', 'Conditional', 'conditioned']
+           'like_its_layers', 'ProjectionHead', 'with_projection', 'LabelMaps', 'with_label_maps', 'Conditional',
+           'conditioned']
 
 # %% ../../nbs/conditional/70_conditioning.ipynb #b6ee6e25
 import re, torch
@@ -121,7 +122,10 @@ def with_class_norm(
 LAYERS['cbn'] = with_class_norm
 
 # %% ../../nbs/conditional/70_conditioning.ipynb #f1ab7c61
-def _like(net, layer):
+def like_its_layers(
+    net: nn.Module, # a `Discriminator`
+    layer: nn.Module, # a new one for it
+) -> nn.Module: # the new layer
     "Put spectral norm on a new layer if the network's layers have it."
     return _placed(net, spectral(layer) if any(parametrize.is_parametrized(part) for part in net.modules()) else layer)
 
@@ -145,7 +149,7 @@ def with_projection(
     n = take_labels(net, 'projection', text, discriminator=True)
     embed = nn.Embedding(n, net.width)
     nn.init.xavier_uniform_(embed.weight)
-    net.head = ProjectionHead(net.head, _like(net, embed))
+    net.head = ProjectionHead(net.head, like_its_layers(net, embed))
     return net
 
 LAYERS['projection'] = with_projection

@@ -91,7 +91,7 @@ class CapturedDiscriminator(CapturedModule):
 
     def __call__(self, x, *labels):
         penalty = x.requires_grad and next(self.net.parameters()).requires_grad
-        if penalty or self.waiting: return self.call(x, *labels)
+        if penalty or self.waiting or getattr(self.net, 'keeps_features', False): return self.call(x, *labels)
         logits = super().__call__(x, *labels)
         if self.record and logits.requires_grad:
             self.waiting = True
