@@ -213,4 +213,5 @@ def conditioned(
     row = find_row('conditional', name, CONDITIONALS)
     if n_classes < 2: raise ValueError(f'n_classes is {n_classes}, expected at least 2')
     g_layers, d_layers = (*gan.g_layers, f'{row.g_layer}={n_classes}'), (*gan.d_layers, f'{row.d_layer}={n_classes}')
-    return replace(gan, n_classes=n_classes, g_layers=g_layers, d_layers=d_layers, loss=row.loss or gan.loss, terms=(*gan.terms, *row.terms))
+    loss, terms = row.loss or gan.loss, (*gan.terms, *row.terms)
+    return replace(gan, n_classes=n_classes, g_layers=g_layers, d_layers=d_layers, loss=loss, terms=terms)

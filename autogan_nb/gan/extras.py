@@ -85,6 +85,6 @@ def check_classes(
     for side, net in zip('gd', nets):
         if net.n_classes == n_classes: continue
         if net.n_classes: raise ValueError(f'n_classes is {n_classes}, but {side}_layers are for {net.n_classes} classes')
-        raise ValueError(f'n_classes is {n_classes}, but these networks take no labels: expected layers such as g_layers=embedding={n_classes}'
-                         f' and d_layers=projection={n_classes}')
+        raise ValueError(f'n_classes is {n_classes}, but these networks take no labels: expected layers '
+                         f'such as g_layers=embedding={n_classes} and d_layers=projection={n_classes}')
     return nets
