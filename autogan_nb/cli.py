@@ -232,7 +232,9 @@ def autogan_eval(options: EvalOptions):
         for doubt in measuring.doubts(evaluator, subject.size): warnings.warn(doubt)
         if options.write_reference: evaluator.reference(subject.size).save(options.write_reference)
         if not hasattr(subject, 'latent_dim'): rows = {'images': evaluator.measure(subject)}
-        else: rows = {'generator': measuring.evaluate(subject, evaluator, options.images, options.seed, subject.notes.get('ema'))}
+        else:
+            scores = measuring.evaluate(subject, evaluator, options.images, options.seed, subject.notes.get('ema'))
+            rows = {'generator': needed('strategies.costs').with_cost(scores, subject)}
         if not statistics: rows['real images'] = measuring.real_scores(evaluator, subject.size, options.seed)
     print(needed('metrics.protocol').score_table(rows))
 
