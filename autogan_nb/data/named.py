@@ -38,16 +38,16 @@ def fetch(
 def _archive_of(dataset): return f'{dataset.filename} from {dataset.url}'
 
 # %% ../../nbs/data/14_named.ipynb #b7c809cd
-def _named(name, images, labels, size, device):
+def _named(name, images, labels, size, device, classes=()):
     "Return a data set at the wanted size; images come as a tensor, channels first."
-    data = ImageData(images, labels, name).at(size)
+    data = ImageData(images, labels, name, names=classes).at(size)
     return data.mapped(lambda images: images, data.labels, device)
 
 # %% ../../nbs/data/14_named.ipynb #0f9524a9
 def _cifar(dataset, name, root, size, train, download, device):
     found = fetch(dataset, root, _archive_of(dataset), download, train=train)
     images = torch.from_numpy(found.data).permute(0, 3, 1, 2)
-    return _named(name if train else f'{name}-test', images, found.targets, size, device)
+    return _named(name if train else f'{name}-test', images, found.targets, size, device, found.classes)
 
 # %% ../../nbs/data/14_named.ipynb #cd7f9222
 def cifar10(
@@ -73,7 +73,7 @@ def stl10(
     from torchvision.datasets import STL10
     found = fetch(STL10, root, _archive_of(STL10), download, split=split)
     name = 'stl10' if split == 'train+unlabeled' else f'stl10-{split}'
-    return _named(name, torch.from_numpy(found.data), found.labels.astype(np.int64), size, device)
+    return _named(name, torch.from_numpy(found.data), found.labels.astype(np.int64), size, device, getattr(found, 'classes', ()))
 
 # %% ../../nbs/data/14_named.ipynb #24f57bdd
 def cifar100(
@@ -126,6 +126,12 @@ IDX_SETS = { # name: (torchvision's class, more folders where the files may be)
     'mnist': ('MNIST', ()), 'fashion-mnist': ('FashionMNIST', (DEBIAN,)), 'kmnist': ('KMNIST', ()),
 }
 
+# %% ../../nbs/data/14_named.ipynb #e96716eb
+def _idx_classes(dataset):
+    "Return torchvision's names of the classes of a data set in `IDX_SETS`, without the words behind the digits."
+    import torchvision.datasets
+    return [name.partition(' - ')[0] for name in getattr(torchvision.datasets, dataset).classes]
+
 # %% ../../nbs/data/14_named.ipynb #dbbde7a1
 def _idx_files(base, train):
     "Return the paths of the images and labels in a folder, or None if they are not both there."
@@ -155,5 +161,5 @@ def idx_set(
 ) -> ImageData: # grey, labels 0..9
     "Load MNIST or a relative of it. FileNotFoundError if it is nowhere and cannot be downloaded."
     images, labels = map(read_idx, _find_idx(name, root, train, download))
-    padded = torch.nn.functional.pad(images[:, None], (2, 2, 2, 2))
-    return _named(name if train else f'{name}-test', padded, labels, size, device)
+    padded, classes = torch.nn.functional.pad(images[:, None], (2, 2, 2, 2)), _idx_classes(IDX_SETS[name][0])
+    return _named(name if train else f'{name}-test', padded, labels, size, device, classes)
