@@ -179,7 +179,7 @@ def flat(
     return found
 
 # %% ../nbs/04_settings.ipynb #e2aad822
-ROOMS = ('techniques', 'strategies', 'models') # parts of the package whose modules add rows to tables
+ROOMS = ('techniques', 'conditional', 'strategies', 'models') # parts of the package whose modules add rows to tables
 
 @cache
 def load_rooms():

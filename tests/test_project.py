@@ -20,7 +20,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'autogan_nb'
 # the rooms, each with its first number
-ROOMS = {'data': 10, 'gan': 20, 'metrics': 30, 'search': 40, 'strategies': 50, 'techniques': 60, 'models': 80,
+ROOMS = {'data': 10, 'gan': 20, 'metrics': 30, 'search': 40, 'strategies': 50, 'techniques': 60, 'conditional': 70, 'models': 80,
          'practice': 100, 'bench': 110, 'tools': 120}
 BEFORE_PRACTICE = ('core', 'show', 'files', 'loops', 'data', 'gan', 'metrics', 'search')             # read before the room `practice`
 NO_MODULE, LAST_TO_READ = ('index', 'extend'), ('cli', 'extend')

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from torch import nn
 from ..files import HubModel
 from .fast_layers import conv3x3, conv_pool
-from .extras import add_layers
+from .extras import TakesLabels, add_layers
 from .layers import spectral, xavier_init_
 
 # %% ../../nbs/gan/23_discriminator.ipynb #ee5d4dde
@@ -64,7 +64,7 @@ It was trained to tell one generator's images from real ones. For other images i
 """
 
 # %% ../../nbs/gan/23_discriminator.ipynb #a8c6267d
-class Discriminator(HubModel, model_card_template=_CARD):
+class Discriminator(TakesLabels, HubModel, model_card_template=_CARD):
     "The paper's growing discriminator: maps images with sides of `bottom * 2**k` pixels, k = 1 .. n_cells, to one logit each."
     kind = 'discriminator'
 
@@ -106,16 +106,23 @@ def cells_of(self: Discriminator,
 
 # %% ../../nbs/gan/23_discriminator.ipynb #78bdfe18
 @patch
-def features(self: Discriminator,
-    x: torch.Tensor, # (n, channels, size, size) images in [-1, 1]
-) -> torch.Tensor: # (n, width), at least 0
-    "Return the feature vectors that the head reads; ValueError for a size that is not in `sizes`."
+def vectors(self: Discriminator, x):
+    "Compute the feature vectors; the labels, if there are any, are where layers read them."
     h = self.input(x)
     for block in self.grown[:self.cells_of(x) - 1]: h = block(h)
     return F.relu(self.last(h)).sum((2, 3))
 
 @patch
-def forward(self: Discriminator, x): return self.head(self.features(x)).squeeze(1)
+def features(self: Discriminator,
+    x: torch.Tensor, # (n, channels, size, size) images in [-1, 1]
+    y: torch.Tensor = None, # (n,) labels; None if its layers read none
+) -> torch.Tensor: # (n, width), at least 0
+    "Return the feature vectors that the head reads; ValueError for a size that is not in `sizes`."
+    return self.with_labels(y, self.vectors, x)
+
+@patch
+def forward(self: Discriminator, x, y=None):
+    return self.with_labels(y, lambda x: self.head(self.vectors(x)), x).squeeze(1)
 
 # %% ../../nbs/gan/23_discriminator.ipynb #a69e88ec
 def save_discriminator(

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from torch import nn
 from .configs import Engine
+from .extras import reads_labels
 
 # %% ../../nbs/gan/26_engine.ipynb #8393cebc
 def set_precision(
@@ -76,7 +77,7 @@ class CapturedCalls:
     def __call__(self, fn, x, *choice):
         net = getattr(fn, '__self__', None)
         if not isinstance(net, nn.Module): return fn(x, *choice)
-        if fn not in self.modules: self.modules[fn] = CapturedModule(net, fn, self.record)
+        if fn not in self.modules: self.modules[fn] = CapturedModule(net, fn, None if reads_labels(net) else self.record)
         return self.modules[fn](x, *choice)
 
     def __deepcopy__(self, memo): return CapturedCalls(None)
@@ -90,7 +91,7 @@ class CapturedDiscriminator(CapturedModule):
 
     def __call__(self, x, *labels):
         penalty = x.requires_grad and next(self.net.parameters()).requires_grad
-        if penalty or self.waiting: return self.call(x, *labels)
+        if penalty or self.waiting or getattr(self.net, 'keeps_features', False): return self.call(x, *labels)
         logits = super().__call__(x, *labels)
         if self.record and logits.requires_grad:
             self.waiting = True

@@ -24,13 +24,17 @@ class JointDiscriminator:
         progress: float = 0., # share of the training that is done, 0 to 1
     ):
         self.discriminate, self.net, self.rng, self.progress = discriminate, net or discriminate, rng, progress
-        self.seen = None
+        self.seen, self.kept = None, [] # the logits of both batches; images and their features
 
     def __call__(self,
         batch: Batch, # of n images
     ) -> torch.Tensor: # (n,) logits
         "Compute the logits of one batch"
-        return _call(self.discriminate, batch)
+        if not getattr(self.net, 'keeps_features', False): return _call(self.discriminate, batch)
+        keep = lambda head, inputs: self.kept.append((batch.images, inputs[0]))
+        hook = self.net.head.register_forward_pre_hook(keep)
+        try: return _call(self.discriminate, batch)
+        finally: hook.remove()
 
     def logits(self,
         real: Batch, # of n real images
@@ -38,12 +42,16 @@ class JointDiscriminator:
     ) -> tuple: # (n,) and (m,) logits
         "Return the logits of both batches; only the first call makes the joint pass"
         if self.seen is None and getattr(self.net, 'separate', False): self.seen = self(real), self(fake)
-        if self.seen is None: self.seen = self(_joined(real, fake)).split([len(real.images), len(fake.images)])
+        if self.seen is None:
+            sizes = [len(real.images), len(fake.images)]
+            self.seen = self(_joined(real, fake)).split(sizes)
+            if self.kept: self.kept += zip((real.images, fake.images), self.kept[-1][1].split(sizes))
         return self.seen
 
     def features(self, batch: Batch) -> torch.Tensor:
-        "Return the vectors that the discriminator's last layer reads"
-        return _call(self.net.features, batch)
+        "Return the vectors that the discriminator's last layer reads; without another pass if they have been kept"
+        found = [features for images, features in self.kept if images is batch.images]
+        return found[-1].float() if found else _call(self.net.features, batch)
 
 # %% ../../nbs/gan/24_objective.ipynb #fa0d876d
 def _call(function, batch): return function(batch.images) if batch.labels is None else function(batch.images, batch.labels)

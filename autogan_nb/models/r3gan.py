@@ -91,7 +91,7 @@ class Halve(nn.Module):
 # %% ../../nbs/models/80_r3gan.ipynb #c0549c6c
 class R3Discriminator(Discriminator):
     "A discriminator whose features may be negative: no ReLU follows its last convolution."
-    def features(self, x):
+    def vectors(self, x):
         h = self.input(x)
         for block in self.grown[:self.cells_of(x) - 1]: h = block(h)
         return self.last(h).flatten(1)

@@ -14,6 +14,7 @@ from ..core import seeded
 from ..data.images import check_size
 from ..files import load_into
 from ..gan.discriminator import Discriminator
+from ..gan.extras import check_classes
 from ..gan.configs import Engine, GANConfig, TrainConfig
 from ..gan.engine import configure_engine
 from ..gan.training import GANTrainer
@@ -28,10 +29,9 @@ def derived_networks(
     gan: GANConfig, # widths, latents, bottom width
     channels: int, # of the images
 ) -> tuple: # (generator, discriminator)
-    "Build the networks to train an architecture from scratch"
-    if gan.n_classes: raise ValueError(f'n_classes is {gan.n_classes}, but these networks take no labels: pass another `build` function')
+    "Build the networks to train an architecture from scratch; ValueError if their layers don't read labels of `gan.n_classes` classes"
     G = DerivedGenerator(arch, gan.g_width, gan.latent_dim, gan.bottom, channels, gan.g_layers)
-    return G, Discriminator(len(arch), gan.d_width, channels, gan.bottom, gan.d_layers)
+    return check_classes(gan.n_classes, G, Discriminator(len(arch), gan.d_width, channels, gan.bottom, gan.d_layers))
 
 class FinalTraining(Loop):
     "Train one architecture from scratch; `generator` is the moving average of its weights"

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from typing import NamedTuple
 from ..core import make_rng
 from ..files import HubModel
-from ..gan.extras import add_layers
+from ..gan.extras import TakesLabels, add_layers, some_labels
 from ..gan.layers import as_maps, plain_forms, xavier_init_
 from ..loops import AutoBatch
 from .shared_gan import Cell, ToImage, call_part, run_cells
@@ -47,7 +47,7 @@ To generate images:
 """
 
 # %% ../../nbs/search/43_derived_gan.ipynb #4bc20f95
-class DerivedGenerator(HubModel, pipeline_tag='unconditional-image-generation', model_card_template=_CARD):
+class DerivedGenerator(TakesLabels, HubModel, pipeline_tag='unconditional-image-generation', model_card_template=_CARD):
     "The generator of one architecture, with its own weights only: `G(z)`."
     kind = 'generator'
     def __init__(self,
@@ -66,8 +66,12 @@ class DerivedGenerator(HubModel, pipeline_tag='unconditional-image-generation', 
         self.to_image = ToImage(width, channels, running=True)
         self.layers = add_layers(xavier_init_(self), layers)
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        "Generate images (n, channels, size, size) in [-1, 1] from latents (n, latent_dim)."
+    def forward(self, z: torch.Tensor, y: torch.Tensor = None) -> torch.Tensor:
+        "Generate images (n, channels, size, size) in [-1, 1] from latents (n, latent_dim) and, if layers read them, labels (n,)."
+        return self.with_labels(y, self.images, z)
+
+    def images(self, z):
+        "Compute the images; the labels, if there are any, are where layers read them."
         return self.to_image(run_cells(as_maps(self.linear(z), self.bottom), self.cells, self.arch, self.call))
 
     @property
@@ -99,10 +103,15 @@ def generator_cost(
     "Count an architecture's parameters and multiply-adds without computing an image."
     with torch.device('meta'), plain_forms(), FlopCounterMode(display=False) as counter:
         generator = DerivedGenerator(arch, width, latent_dim, bottom, channels, layers).eval()
-        generator(torch.empty(1, latent_dim))
+        generator(torch.empty(1, latent_dim), *some_labels(generator, 1))
     return Cost(sum(p.numel() for p in generator.parameters()), counter.get_total_flops() // 2)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #bc747c7d
+class _Settling(nn.Module):
+    "Call a generator with latents and labels of all classes."
+    def __init__(self, generator): super().__init__(); self.generator = generator
+    def forward(self, z): return self.generator(z, *some_labels(self.generator, len(z)))
+
 def settle_statistics(
     generator: DerivedGenerator, # changed in place
     rng: torch.Generator, # source of the latents, on the CPU
@@ -110,7 +119,7 @@ def settle_statistics(
 ) -> DerivedGenerator: # the same generator, in eval mode
     "Measure the running statistics of batch norm again."
     device = next(generator.parameters()).device
-    update_bn((torch.randn(100, generator.latent_dim, generator=rng).to(device) for _ in range(batches)), generator)
+    update_bn((torch.randn(100, generator.latent_dim, generator=rng).to(device) for _ in range(batches)), _Settling(generator))
     return generator.eval()
 
 # %% ../../nbs/search/43_derived_gan.ipynb #1c0cf4a8

@@ -14,6 +14,7 @@ from fastcore.basics import patch
 from ..core import seeded
 from ..data.images import check_size
 from ..gan.discriminator import Discriminator
+from ..gan.extras import check_classes
 from ..gan.configs import Engine, GANConfig, SharedConfig
 from ..gan.engine import configure_engine
 from ..gan.objective import searchable
@@ -143,10 +144,9 @@ def shared_networks(
     channels: int, # of the images
     **options, # passed to `SharedGenerator`, such as another space
 ) -> tuple: # (generator, discriminator)
-    "Build the networks of a shared GAN"
-    if gan.n_classes: raise ValueError(f'n_classes is {gan.n_classes}, but these networks take no labels: pass another `build` function')
+    "Build the networks of a shared GAN; ValueError if their layers don't read labels of `gan.n_classes` classes"
     G = SharedGenerator(n_cells, gan.g_width, gan.latent_dim, gan.bottom, channels, layers=gan.g_layers, **options)
-    return G, Discriminator(n_cells, gan.d_width, channels, gan.bottom, gan.d_layers)
+    return check_classes(gan.n_classes, G, Discriminator(n_cells, gan.d_width, channels, gan.bottom, gan.d_layers))
 
 # %% ../../nbs/search/46_dynamic_reset.ipynb #17cdfaaf
 class SharedGAN(Task):
@@ -208,7 +208,7 @@ def train(self: SharedGAN,
         tick()
         step = len(self.losses)
         turns = iter(self.archs[step * calls:])
-        self.losses.append(torch.stack(self.trainer.cycle(self.stream, lambda *zy: self.trainer.G(*zy, next(turns)))))
+        self.losses.append(torch.stack(self.trainer.cycle(self.stream, lambda z, *y: self.trainer.G(z, next(turns), *y))))
         due = (step + 1) % self.config.check_every == 0 or step + 1 == self.cycles
         if due or self.data.device.type == 'cpu': _check_losses(self)
         if due: collapsed = _tell_detector(self)

@@ -10,7 +10,7 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 from ..gan.choices import ACTIVATIONS, CONVS, NORMS, UPS
-from ..gan.extras import add_layers
+from ..gan.extras import TakesLabels, add_layers
 from ..gan.fast_layers import conv3x3, upsample_conv, upsample_conv1x1
 from ..gan.layers import as_maps, normalize, upsample, xavier_init_
 from .space import AUTOGAN
@@ -134,7 +134,7 @@ class ToImage(nn.Sequential):
         return tanh(conv3x3(relu(norm(x)), conv))
 
 # %% ../../nbs/search/42_shared_gan.ipynb #d291ba3c
-class SharedGenerator(nn.Module):
+class SharedGenerator(TakesLabels, nn.Module):
     "All generators of a search space with one set of weights: `G(z, arch)`."
     def __init__(self,
         n_cells: int, # the most cells that an architecture may have
@@ -156,9 +156,11 @@ class SharedGenerator(nn.Module):
     def forward(self,
         z: torch.Tensor, # (n, latent_dim)
         arch, # an `Architecture` of 1 to n_cells cells in the space, in any form
+        y: torch.Tensor = None, # (n,) labels; None if its layers read none
     ) -> torch.Tensor: # (n, channels, s, s) in [-1, 1], s = bottom * 2**len(arch)
         "Generate images from latents with one architecture; ValueError if it has no cells or too many, or is not in the space."
         arch = self.space.parse(arch)
         if not 1 <= len(arch) <= len(self.cells):
             raise ValueError(f'the architecture has {len(arch)} cells, but this generator has weights for 1 to {len(self.cells)}')
-        return self.to_image(run_cells(as_maps(self.linear(z), self.bottom), self.cells, arch, self.call))
+        run = lambda z: self.to_image(run_cells(as_maps(self.linear(z), self.bottom), self.cells, arch, self.call))
+        return self.with_labels(y, run, z)

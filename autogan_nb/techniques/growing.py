@@ -69,7 +69,7 @@ def with_smaller_images(
 # %% ../../nbs/techniques/67_growing.ipynb #f5053172
 class GrowingGenerator(DerivedGenerator):
     "A derived generator that may use its first cells only, the last one of them fading in."
-    def forward(self, z):
+    def images(self, z):
         (cells, alpha), layers, image = self.shown, [*self.smaller, self.to_image], None
         for i, (x, to_image) in enumerate(zip(maps_by_size(self, z), layers), start=1):
             if i == cells - 1 and alpha < 1: image = to_image(x)
@@ -173,14 +173,14 @@ def unpacked(
 # %% ../../nbs/techniques/67_growing.ipynb #275fc810
 class MultiScaleGenerator(DerivedGenerator):
     "A derived generator that makes an image after every cell; in eval mode only the last."
-    def forward(self, z):
-        if not self.training: return super().forward(z)
+    def images(self, z):
+        if not self.training: return super().images(z)
         return packed([to_image(x) for x, to_image in zip(maps_by_size(self, z), [*self.smaller, self.to_image])])
 
 # %% ../../nbs/techniques/67_growing.ipynb #1f1fa5c4
 class MultiScaleDiscriminator(Discriminator):
     "A discriminator that sees images at all their sizes."
-    def features(self, x):
+    def vectors(self, x):
         images = unpacked(x, self.channels) if x.shape[1] > self.channels else sizes_of(x, self.cells_of(x))
         h, waiting = images[-1], {image.shape[-1]: image for image in images[:-1]}
         for block in (self.input, *self.grown[:len(waiting)]):

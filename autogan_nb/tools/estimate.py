@@ -118,7 +118,7 @@ def _search_costs(preset, evaluator, costs):
     for cells in range(1, task.n_cells + 1):
         if cells > 1: task.grow()
         draw = lambda: random_architecture(cells, rng)
-        cycle = lambda: task.trainer.cycle(task.stream, lambda *zy: task.trainer.G(*zy, draw()))
+        cycle = lambda: task.trainer.cycle(task.stream, lambda z, *y: task.trainer.G(z, draw(), *y))
         costs['cycle', task.size] = seconds_each(cycle, evaluator.data.device)
         costs['reward', task.size] = share * seconds_each(lambda: task.reward(draw()), evaluator.data.device, least=1)
 
