@@ -29,6 +29,7 @@ class Preset:
     workers: int = 2 # processes that read a stream
     broken: str = 'skip' # what to do with unreadable files: skip (with a warning) or refuse
     fit: str = 'crop' # how to make images of other shapes square: crop (the middle), pad (with black) or stretch
+    conditional: str = None # GAN that learns the labels of the data: cgan, projection, acgan, contragan or reacgan; none by default
     extractor: str = 'inception' # feature extractor of the evaluator: digits, fashion, own (trained on the data) or inception
     search: SearchConfig = SearchConfig() # the search and its controller
     search_gan: GANConfig = GANConfig(g_width=128, d_width=64) # the shared GAN
@@ -41,8 +42,8 @@ class Preset:
         if widths[0] != widths[1]: raise ValueError(f'bottom widths {widths[0]} and {widths[1]} differ: `bottom` sets both')
         made = widths[0] * 2**(1 + len(self.search.grow_after))
         if self.size != made: raise ValueError(f'grow_after is {self.search.grow_after}, which leads to {made} pixels, not {self.size}')
-        if labels := self.search_gan.n_classes or self.final_gan.n_classes:
-            raise ValueError(f'n_classes is {labels}, but the networks of the commands take no labels: expected 0')
+        if not self.conditional and (labels := self.search_gan.n_classes or self.final_gan.n_classes):
+            raise ValueError(f'n_classes is {labels}, but follows from the data if `conditional` names a GAN with labels: expected 0')
         if self.train.finalists > self.search.top_k:
             raise ValueError(f'{self.train.finalists} `finalists`, but the search selects only K = {self.search.top_k} (`top_k`)')
 
@@ -73,6 +74,7 @@ def _check_gan(gan, searched, build, shape, channels):
 def _check_gans(preset):
     "Raise ValueError if a name in one of the two GANs is unknown, or stands for something that can't be used there."
     space, n_cells = needed('search.space'), 1 + len(preset.search.grow_after)
+    if preset.conditional: preset = needed('conditional.labelled').labelled_settings(preset, 2)
     arch = space.Architecture(next(iter(space.AUTOGAN.cells(i))) for i in range(n_cells))
     _check_gan(preset.search_gan, True, needed('search.dynamic_reset').shared_networks, n_cells, preset.channels)
     _check_gan(preset.final_gan, False, needed('search.derive').derived_networks, arch, preset.channels)
@@ -131,7 +133,7 @@ class Option(NamedTuple):
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
 _in_search = 'strategy', 'objective', 'iterations', 'grow_after', 'epochs', 'controller_steps', 'candidates', 'top_k', 'reward_images'
-OPTIONS = {name: Option('data', (name,)) for name in ('data', 'root', 'stream', 'workers', 'broken', 'fit', 'size', 'channels')} | {
+OPTIONS = {name: Option('data', (name,)) for name in ('data', 'root', 'stream', 'workers', 'broken', 'fit', 'size', 'channels', 'conditional')} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
 } | {name: Option('search', (f'search.{name}',)) for name in _in_search} | {
     'finalists': Option('search', ('train.finalists',)),
@@ -320,8 +322,7 @@ def given(
 # %% ../../nbs/practice/102_presets.ipynb #23b50474
 def _to_state(settings, options):
     "Return the settings that the command must state: they differ from the preset and don't follow from others."
-    values, start = ({name: s.default for name, s in settings_of(config).items()} for config in (settings, options.start()))
-    sized = hasattr(options, 'size')
+    (values, start), sized = ({n: s.default for n, s in settings_of(config).items()} for config in (settings, options.start())), hasattr(options, 'size')
     if not sized or any(values[name] != start[name] for name in _decisive):
         start['search.grow_after'] = growths(settings.search.iterations, settings.size, settings.final_gan.bottom)
     chosen = ('channels', 'size', 'extractor') if settings.data != start['data'] else ()          # would be chosen to suit the data
