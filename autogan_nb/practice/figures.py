@@ -216,7 +216,8 @@ def show_walk(
 ): # matplotlib figure
     "Plot images on the way from one latent to another, one walk per row."
     ends = torch.randn(2, rows, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
-    images = to_uint8(generate_images(generator, slerp(*ends, steps).flatten(0, 1)))
+    z, k = slerp(*ends, steps).flatten(0, 1), generator.n_classes
+    images = to_uint8(generate_images(generator, z, y=torch.arange(rows).repeat_interleave(steps) % k if k else None))
     pictures = images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
     walks = [(f'walk {i + 1}', pictures[i * steps:(i + 1) * steps]) for i in range(rows)]
     fig = plot_rows(walks, steps)

@@ -42,7 +42,7 @@ class Preset:
         if widths[0] != widths[1]: raise ValueError(f'bottom widths {widths[0]} and {widths[1]} differ: `bottom` sets both')
         made = widths[0] * 2**(1 + len(self.search.grow_after))
         if self.size != made: raise ValueError(f'grow_after is {self.search.grow_after}, which leads to {made} pixels, not {self.size}')
-        if not self.conditional and (labels := self.search_gan.n_classes or self.final_gan.n_classes):
+        if self.conditional is None and (labels := self.search_gan.n_classes or self.final_gan.n_classes):
             raise ValueError(f'n_classes is {labels}, but follows from the data if `conditional` names a GAN with labels: expected 0')
         if self.train.finalists > self.search.top_k:
             raise ValueError(f'{self.train.finalists} `finalists`, but the search selects only K = {self.search.top_k} (`top_k`)')
@@ -74,7 +74,7 @@ def _check_gan(gan, searched, build, shape, channels):
 def _check_gans(preset):
     "Raise ValueError if a name in one of the two GANs is unknown, or stands for something that can't be used there."
     space, n_cells = needed('search.space'), 1 + len(preset.search.grow_after)
-    if preset.conditional: preset = needed('conditional.labelled').labelled_settings(preset, 2)
+    if preset.conditional is not None: preset = needed('conditional.labelled').labelled_settings(preset, 2)
     arch = space.Architecture(next(iter(space.AUTOGAN.cells(i))) for i in range(n_cells))
     _check_gan(preset.search_gan, True, needed('search.dynamic_reset').shared_networks, n_cells, preset.channels)
     _check_gan(preset.final_gan, False, needed('search.derive').derived_networks, arch, preset.channels)
@@ -290,8 +290,7 @@ def asked_for(
     options: RunOptions, # of a command
 ) -> dict: # dotted name to value
     "Return the settings that a command's options ask for: from a file, by short names and by dotted names; later ones take precedence."
-    start = options.start()
-    config, short, sets = _layers(options, start)
+    config, short, sets = _layers(options, start := options.start())
     return flat(start, config) | {dotted: value for name, value in short.items() if value is not None for dotted in OPTIONS[name].of} | sets
 
 # %% ../../nbs/practice/102_presets.ipynb #184a4571
@@ -302,8 +301,7 @@ def settings_from(
     chosen: dict = {}, # the same, for settings that suit the data: all others take precedence
 ) -> Preset:
     "Return the settings that result from a command's options; raise ValueError as `configure` does, or if they contradict `held`."
-    start = options.start()
-    config, short, sets = _layers(options, start)
+    config, short, sets = _layers(options, start := options.start())
     asked = asked_for(options)
     for name, value in held.items():
         if asked.get(name, value) != value: raise ValueError(f'{name} is {asked[name]}, but the networks of --from have {value}')
@@ -322,7 +320,8 @@ def given(
 # %% ../../nbs/practice/102_presets.ipynb #23b50474
 def _to_state(settings, options):
     "Return the settings that the command must state: they differ from the preset and don't follow from others."
-    (values, start), sized = ({n: s.default for n, s in settings_of(config).items()} for config in (settings, options.start())), hasattr(options, 'size')
+    values, start = ({name: s.default for name, s in settings_of(config).items()} for config in (settings, options.start()))
+    sized = hasattr(options, 'size')
     if not sized or any(values[name] != start[name] for name in _decisive):
         start['search.grow_after'] = growths(settings.search.iterations, settings.size, settings.final_gan.bottom)
     chosen = ('channels', 'size', 'extractor') if settings.data != start['data'] else ()          # would be chosen to suit the data

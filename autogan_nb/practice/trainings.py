@@ -14,7 +14,6 @@ from ..core import make_rng
 from ..files import write_atomic
 from ..show import progress_bar, save_png
 from ..gan.discriminator import save_discriminator
-from ..metrics.evaluator import evaluate, real_scores, reward_function
 from ..metrics.protocol import METRICS, Scores, get_reward, score_table
 from ..loops import Callback, at_a_time, side_by_side
 from .recovery import Recovery, Stopped, log_faults
@@ -71,7 +70,7 @@ class SearchKeeper(Callback):
 # %% ../../nbs/practice/104_trainings.ipynb #0b3be04e
 def _search_of(job, callbacks):
     "Make the search of a job and load its state from the last checkpoint."
-    measure = reward_function(job.evaluator, job.preset.search.objective)
+    measure = job.reward()
     reward = lambda images: (job.signals.check(), measure(images))[1]
     search = make_search(job.data, reward, job.preset.search, job.preset.search_gan, job.seed, job.preset.engine, callbacks)
     if job.state.get('search'): search.load_state_dict(job.state['search'])
@@ -158,9 +157,9 @@ def _advance_all(job, trainings, until, work):
 
 # %% ../../nbs/practice/104_trainings.ipynb #88280c84
 def _measured(job, generator, other=0):
-    "Measure an averaged generator on latents drawn with the job's seed plus `other`."
+    "Measure an averaged generator on latents drawn with the job's seed plus `other`; return its scores, and figures of its classes."
     with generator.register_forward_pre_hook(lambda *_: job.signals.check()):
-        return evaluate(generator, job.evaluator, job.preset.train.eval_images, job.seed + other, ema=True)
+        return job.measured(generator, job.seed + other)
 
 # %% ../../nbs/practice/104_trainings.ipynb #13d733b6
 def _consider(job, name, training, scores):
@@ -197,7 +196,7 @@ def _one_leg(job, trainings, every, work, bar):
     behind = {name: training for name, training in running.items() if training.logged < until}
     _advance_all(job, behind, until, work)
     bar.update(sum(training.trainer.steps for training in trainings.values()) - bar.n)      # moves back after a fault
-    scores = {name: _measured(job, training.generator, 500_000) for name, training in behind.items() if training.due}
+    scores = {name: _measured(job, training.generator, 500_000)[0] for name, training in behind.items() if training.due}
     _log_all_faults(job, trainings)
     for name, training in behind.items(): _log_training(job, bar, name, training, scores.get(name), until % every == 0)
     for name in scores: trainings[name].tell('measured', scores[name])
@@ -230,9 +229,10 @@ def train_group(
 def _save_trained(job, name, training):
     "Measure the selected average of a training, save both networks, and return the scores."
     generator, file = training.best_generator, file_name(name)
-    scores = _measured(job, generator)
+    scores, rows = _measured(job, generator)
     facts = dict(data=job.preset.data, seed=job.seed, steps=training.best['step'] if training.best else training.trainer.steps)
     if job.preset.fit != 'crop': facts['fit'] = job.preset.fit                  # autogan_eval prepares the real images in the same way
+    facts |= job.keep_classes(name, rows)
     save_generator(job.path('generators', f'{file}.safetensors'), generator, scores=scores.record(), ema=True, **facts)
     facts['steps'] = training.trainer.steps
     save_discriminator(job.path('discriminators', f'{file}.safetensors'), training.trainer.D, **facts)
@@ -266,7 +266,7 @@ def select(
     for name in finalists if len(finalists) > 1 else ():
         if name in job.state.get('selection', {}): continue
         generator = load_generator(job.path('generators', f'{file_name(name)}.safetensors'), job.device)
-        scores = _measured(job, generator, SELECTION).record()
+        scores = _measured(job, generator, SELECTION)[0].record()
         job.run.log(kind='selection', name=name, **scores)
         job.save(selection=job.state.get('selection', {}) | {name: scores})
     return best_searched({name: Scores(**s) for name, s in job.state.get('selection', job.state['scores']).items() if name in finalists})
@@ -280,7 +280,7 @@ def _reward(job, arch):
 def _written(path):
     "List the results in a run folder, one per line."
     about = {'generator.safetensors': 'the selected generator', 'discriminators': 'the networks that the generators were trained against',
-             'architectures.json': 'all contenders, ranked', 'samples': 'image grids', 'search.png': 'reward and entropy during the search',
+             'architectures.json': 'all contenders, ranked', 'classes.json': 'figures of each class', 'samples': 'image grids', 'search.png': 'reward and entropy during the search',
              'log.jsonl': 'all records', 'tensorboard': f'curves: tensorboard --logdir {path}'}
     return '\n'.join(f'{path / name}  {what}' for name, what in about.items() if (path / name).exists())
 
@@ -302,15 +302,16 @@ def finish(
     scores = {name: _both(Scores(**s), job.state.get('selection', {}).get(name)) for name, s in job.state['scores'].items()}
     generator = load_generator(job.path('generators', f'{file_name(winner)}.safetensors'), job.device)
     save_generator(job.path('generator.safetensors'), generator, **generator.notes)
-    save_png(job.path('samples', 'final.png'), generate_images(generator, _latents(job, 64)), ncols=8, zoom=2)
+    z, y = (_latents(job, 64), None) if job.by_class is None else job.by_class.each(_latents(job, 8))
+    save_png(job.path('samples', 'final.png'), generate_images(generator, z, y=y), ncols=8, zoom=2)
     ranked = [(name, named[name]) for name in sorted(named, key=lambda name: -scores[name].score)]
     row = lambda name, arch: dict(name=name, arch=str(arch), vector=_vector(arch), reward=_reward(job, arch), selected=name == winner)
     job.run.write_json('architectures.json', [row(name, arch) | scores[name].record() for name, arch in ranked])
-    real = real_scores(job.evaluator, job.preset.size, job.seed)
-    job.run.write_json('scores.json', {n: s.record() for n, s in (scores | {'real images': real}).items()})
+    scores['real images'] = job.real_scores()
+    job.run.write_json('scores.json', {n: s.record() for n, s in scores.items()})
     note = ['The selection score, measured on other latents, decided which finalist was selected.'] * ('selection' in job.state)
     note += [f'{r["name"]}: {r["what"]} at step {r["step"]:,}' for r in current(job.run.records()) if r.get('kind') == 'watch']
-    return '\n'.join([named[winner].draw(), '', score_table(scores | {'real images': real}, winner), *note, '', _written(job.run.path)])
+    return '\n'.join([named[winner].draw(), '', score_table(scores, winner), *note, *job.tell_classes(winner), '', _written(job.run.path)])
 
 # %% ../../nbs/practice/104_trainings.ipynb #3372f9ff
 def train_job(

@@ -144,8 +144,11 @@ def generate_images(
     generate, # latents to images: a generator, or a function with a fixed architecture; an `AutoBatch` remembers the batch size that fits
     z: torch.Tensor, # (n, latent_dim), on the generator's device
     batch_size: int = 250, # images at a time, fewer if they don't fit in memory; not used if `generate` is an `AutoBatch`
+    y: torch.Tensor = None, # (n,) labels; None: all classes in turn if a generator takes labels, else none
 ) -> torch.Tensor: # (n, c, s, s)
     "Generate images from many latents, batch by batch, without gradients."
+    if y is None and getattr(generate, 'n_classes', 0): y, = some_labels(generate, len(z))
+    if y is not None: return AutoBatch(lambda rows: generate(z[rows], y[rows]), most=batch_size)(torch.arange(len(z), device=z.device))
     return (generate if isinstance(generate, AutoBatch) else AutoBatch(generate, most=batch_size))(z)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #bab8d888
