@@ -231,7 +231,8 @@ def autogan_eval(options: EvalOptions):
         evaluator = _evaluator(options, real, extractor, device)
         for doubt in measuring.doubts(evaluator, subject.size): warnings.warn(doubt)
         if options.write_reference: evaluator.reference(subject.size).save(options.write_reference)
-        if hasattr(subject, 'latent_dim'): rows, tables = needed('conditional.labelled').compared(subject, evaluator, options.images, options.seed)
+        if hasattr(subject, 'latent_dim'):
+            rows, tables = needed('conditional.labelled').compared(subject, evaluator, options.images, options.seed)
         else:
             rows, tables = {'images': evaluator.measure(subject)}, []
             if not statistics: rows['real images'] = measuring.real_scores(evaluator, subject.size, options.seed)
@@ -282,7 +283,8 @@ def autogan_sample(options: SampleOptions):
         latents = _latents(options, sampling, out)
         sampling.check_samples(out, options.zoom)
         generator = needed('tools.reading').find_generator(options.source, needed('core').pick_device(options.device), options.arch)
-        sampling.write_samples(generator, out, sampling.with_labels(latents, generator, options.label, options.labels), options.zoom, options.quiet)
+        latents = sampling.with_labels(latents, generator, options.label, options.labels)
+        sampling.write_samples(generator, out, latents, options.zoom, options.quiet)
     print(out)
 
 # %% ../nbs/06_cli.ipynb #35d8348b

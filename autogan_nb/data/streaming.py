@@ -159,7 +159,7 @@ class _Part:
     def __init__(self, source, which):
         self.source, self.which = source, np.asarray(which)
         self.shape = (len(self.which), *source.shape[1:])
-        self.direct, self.fit, self.classes = (getattr(source, name, empty) for name, empty in (('direct', ()), ('fit', ''), ('classes', ())))
+        self.direct, self.fit, self.classes = getattr(source, 'direct', ()), getattr(source, 'fit', ''), getattr(source, 'classes', ())
     def __len__(self): return len(self.which)
     def __getitem__(self, indices): return self.source[self.which[indices]]
     def sized(self, indices, size): "Return images at a size."; return _sized(self.source, size, self.which[indices])

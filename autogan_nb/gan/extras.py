@@ -48,7 +48,7 @@ class TakesLabels:
     ):
         "Call a function while the layers read labels; ValueError if the labels don't fit the network"
         if y is None and not self.n_classes: return call(x)
-        _check_labels(self, y, len(x))
+        _check_labels(self, y, x.shape[0])                              # `len` would fix the number in an exported graph
         readers = [part for part in self.modules() if isinstance(part, ReadsLabels)]
         for part in readers: part.labels = y
         try: return call(x)

@@ -180,7 +180,7 @@ def _check_classes(run, classes, where):
     if before in (None, classes): return
     name = next(name for name in [*before, *classes] if before.get(name) != classes.get(name))
     n, then = (of.get(name, 0) for of in (classes, before))
-    raise ValueError(f'{where} has {n:,} images of the class {name!r}, but {run.path} started with {then:,}: expected the same class folders')
+    raise ValueError(f'{where} has {n:,} images of the class {name!r}, but {run.path} started with {then:,}: expected the same classes')
 
 # %% ../../nbs/practice/103_jobs.ipynb #9777c9c4
 PLACES = ('data', 'root', 'workers') # short names of settings that may change when a run continues: where its images are

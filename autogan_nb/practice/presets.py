@@ -133,7 +133,8 @@ class Option(NamedTuple):
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
 _in_search = 'strategy', 'objective', 'iterations', 'grow_after', 'epochs', 'controller_steps', 'candidates', 'top_k', 'reward_images'
-OPTIONS = {name: Option('data', (name,)) for name in ('data', 'root', 'stream', 'workers', 'broken', 'fit', 'size', 'channels', 'conditional')} | {
+_of_data = 'data', 'root', 'stream', 'workers', 'broken', 'fit', 'size', 'channels', 'conditional'
+OPTIONS = {name: Option('data', (name,)) for name in _of_data} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
 } | {name: Option('search', (f'search.{name}',)) for name in _in_search} | {
     'finalists': Option('search', ('train.finalists',)),
@@ -346,5 +347,4 @@ def command_line(
         values = {stated.get(dotted) for dotted in of}
         if hasattr(options, short) and len(values) == 1 and not values & {None, False}:
             words += _words(short, [stated.pop(dotted) for dotted in of][0])
-    for dotted, value in stated.items(): words += ['--set', f'{dotted}={to_text(value)}']
-    return shlex.join(words)
+    return shlex.join(words + [word for dotted, value in stated.items() for word in ('--set', f'{dotted}={to_text(value)}')])

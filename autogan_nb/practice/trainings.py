@@ -280,8 +280,8 @@ def _reward(job, arch):
 def _written(path):
     "List the results in a run folder, one per line."
     about = {'generator.safetensors': 'the selected generator', 'discriminators': 'the networks that the generators were trained against',
-             'architectures.json': 'all contenders, ranked', 'classes.json': 'figures of each class', 'samples': 'image grids', 'search.png': 'reward and entropy during the search',
-             'log.jsonl': 'all records', 'tensorboard': f'curves: tensorboard --logdir {path}'}
+             'architectures.json': 'all contenders, ranked', 'classes.json': 'figures of each class', 'samples': 'image grids',
+             'search.png': 'reward and entropy during the search', 'log.jsonl': 'all records', 'tensorboard': f'curves: tensorboard --logdir {path}'}
     return '\n'.join(f'{path / name}  {what}' for name, what in about.items() if (path / name).exists())
 
 # %% ../../nbs/practice/104_trainings.ipynb #8d847c76

@@ -29,7 +29,7 @@ _CARD = """---
 
 # A GAN generator from AutoGAN's search space
 
-It turns {{ latent_dim }} random numbers into a {{ 'greyscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
+It turns {{ latent_dim }} random numbers{% if n_classes %} and a label from 0 to {{ n_classes - 1 }}{% endif %} into a {{ 'greyscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
 The search space is AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
 
     {{ arch }}
@@ -41,7 +41,8 @@ To generate images:
     import torch
     from autogan_nb import DerivedGenerator
     G = DerivedGenerator.from_pretrained(...)               # the name of this repository, or a folder
-    with torch.no_grad(): images = G(torch.randn(16, {{ latent_dim }}))    # (16, {{ channels }}, {{ size }}, {{ size }}), floats in [-1, 1]
+    {% if n_classes %}z, y = torch.randn(16, {{ latent_dim }}), torch.arange(16) % {{ n_classes }}    # y: the classes to draw
+    with torch.no_grad(): images = G(z, y)    {% else %}with torch.no_grad(): images = G(torch.randn(16, {{ latent_dim }}))    {% endif %}# (16, {{ channels }}, {{ size }}, {{ size }}), floats in [-1, 1]
 {% for name, value in notes.items() %}
 - {{ name }}: {{ value }}{% endfor %}
 """
@@ -174,7 +175,8 @@ PRETRAINED = {'digits': files('autogan_nb') / 'pretrained' / 'digits.safetensors
 @patch
 def card_facts(self: DerivedGenerator) -> dict: # name to value
     "Return what the model card says besides settings and notes: the size of the images, and a drawing."
-    return dict(size=self.size, drawing=''.join(f'\n    {line}'.rstrip(' ') for line in self.arch.draw().splitlines()))
+    drawing = ''.join(f'\n    {line}'.rstrip(' ') for line in self.arch.draw().splitlines())
+    return dict(size=self.size, n_classes=self.n_classes, drawing=drawing)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #5a8310fd
 @patch(cls_method=True)
