@@ -22,7 +22,7 @@ from autogan_nb.search.derived_gan import load_generator
 from commands import run
 
 QUIET = '--device', 'cpu', '-q', '--no-report'
-SMALL = ('--recipe', 'digits', '--data', 'shapes', '--channels', 1, '--extractor', 'digits', '--g-width', 8, '--d-width', 8,
+SMALL = ('--recipe', 'digits', '--data', 'digits37', '--channels', 1, '--extractor', 'digits', '--g-width', 8, '--d-width', 8,
          '--eval-images', 150, '--set', 'train.splits=2', *QUIET)
 SEARCH = ('--size', 8, '--iterations', 2, '--epochs', .5, '--controller-steps', 2, '--candidates', 3, '--top-k', 2, '--finalists', 1,
           '--reward-images', 40, '--steps', 20, '--conditional', 'reacgan', '--set', 'search_gan.g_width=8', '--set', 'search_gan.d_width=8')
@@ -48,7 +48,7 @@ def one_sentence(done, *parts):
 def trained(tmp_path_factory):
     "Train a conditional GAN on two class folders; return the folder that holds data and run."
     home = tmp_path_factory.mktemp('labels')
-    write_classes(home/'shapes')
+    write_classes(home/'digits37')
     code, out, err = run(home, 'autogan_train', 'pre-batch-nearest-sc', *SMALL, '--conditional', 'projection', '--steps', 30, '--out', 'run')
     assert (code, err) == (0, '') and 'trained, by class:' in out and 'accuracy' in out, err
     return home
@@ -118,9 +118,9 @@ def test_labels_that_will_not_do_get_one_sentence(trained, tmp_path):
     one_sentence(train('mixed', '--set', 'search.objective=accuracy'), "objective is 'accuracy', which needs labels")
     one_sentence(train('mixed', '--from', trained/'run'), 'takes labels, but a job can only start from networks without')
     assert not (tmp_path/'x').exists()
-    (trained/'shapes'/'7').rename(trained/'shapes'/'8')
+    (trained/'digits37'/'7').rename(trained/'digits37'/'8')
     try: one_sentence(run(trained, 'autogan_train', '--resume', 'run', '--steps', 40, *QUIET), "0 images of the class '7'", 'started with 40')
-    finally: (trained/'shapes'/'8').rename(trained/'shapes'/'7')
+    finally: (trained/'digits37'/'8').rename(trained/'digits37'/'7')
 
 
 def test_a_killed_search_with_labels_ends_with_the_same_bytes(trained, tmp_path):

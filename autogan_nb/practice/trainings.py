@@ -341,7 +341,8 @@ def search_job(
     "Search, train the finalists and their rivals from scratch, and select the best finalist."
     finalists = run_search(job)
     records, reward = job.run.records('search'), _reward_of(job)
-    sizes = () if METRICS[reward.metric].reference else dict.fromkeys(r['size'] for r in records)
+    row = METRICS.get(reward.metric)                                    # None: a figure by class
+    sizes = () if row is None or row.reference else dict.fromkeys(r['size'] for r in records)
     if 'real' not in job.state: job.state['real'] = {size: job.evaluator.reward(job.data.chunks(size)) for size in sizes}
     figure = plot_search(reward.shown(records), job.state['real'], reward.label(job.evaluator.extractor.name))
     _save_figure(figure, job.path('search.png'))
