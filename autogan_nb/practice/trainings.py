@@ -341,11 +341,10 @@ def search_job(
     "Search, train the finalists and their rivals from scratch, and select the best finalist."
     finalists = run_search(job)
     records, reward = job.run.records('search'), _reward_of(job)
-    row = METRICS.get(reward.metric)                                    # None: a figure by class
-    sizes = () if row is None or row.reference else dict.fromkeys(r['size'] for r in records)
+    alone = reward.metric in METRICS and not METRICS[reward.metric].reference
+    sizes = dict.fromkeys(r['size'] for r in records if alone)
     if 'real' not in job.state: job.state['real'] = {size: job.evaluator.reward(job.data.chunks(size)) for size in sizes}
     figure = plot_search(reward.shown(records), job.state['real'], reward.label(job.evaluator.extractor.name))
     _save_figure(figure, job.path('search.png'))
     named = contenders([Architecture.parse(text) for text, _ in finalists[:job.preset.train.finalists]], job.seed)
-    scores = run_trainings(job, named)
-    return finish(job, named, select(job, [name for name in scores if name.startswith('searched')]))
+    return finish(job, named, select(job, [name for name in run_trainings(job, named) if name.startswith('searched')]))
