@@ -233,6 +233,7 @@ def autogan_eval(options: EvalOptions):
         if options.write_reference: evaluator.reference(subject.size).save(options.write_reference)
         if hasattr(subject, 'latent_dim'):
             rows, tables = needed('conditional.labelled').compared(subject, evaluator, options.images, options.seed)
+            rows['generator'] = needed('strategies.costs').with_cost(rows['generator'], subject)
         else:
             rows, tables = {'images': evaluator.measure(subject)}, []
             if not statistics: rows['real images'] = measuring.real_scores(evaluator, subject.size, options.seed)

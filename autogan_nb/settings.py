@@ -95,8 +95,17 @@ def fitting(
     return tuple(value) if isinstance(value, list) else value
 
 # %% ../nbs/04_settings.ipynb #809576e6
+_UNITS = {'k': 'e3', 'M': 'e6', 'G': 'e9'}
+
+def _whole(text):
+    "Read a whole number such as 12000000, 12e6 or 12M."
+    if not re.fullmatch(r'\d+(\.\d+)?(e\d\d?|[kMG])', text): return int(text)
+    value = float(text[:-1] + _UNITS.get(text[-1], text[-1]))
+    if not value.is_integer(): raise ValueError(f'{text} is not a whole number')
+    return int(value)
+
 _TRUTH = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
-_READ = {int: int, float: float, bool: lambda text: _TRUTH[text.lower()],
+_READ = {int: _whole, float: float, bool: lambda text: _TRUTH[text.lower()],
          tuple: lambda text: tuple(int(part) for part in text.strip('()[] ').split(',') if part.strip()),
          TEXTS: lambda text: tuple(part.strip() for part in text.split(',') if part.strip())}
 
@@ -179,7 +188,7 @@ def flat(
     return found
 
 # %% ../nbs/04_settings.ipynb #e2aad822
-ROOMS = ('techniques', 'conditional', 'strategies', 'models') # parts of the package whose modules add rows to tables
+ROOMS = ('techniques', 'conditional', 'strategies', 'models', 'nas') # parts of the package whose modules add rows to tables
 
 @cache
 def load_rooms():

@@ -24,6 +24,8 @@ from autogan_nb.data.images import digits
 from autogan_nb.metrics.extractors import get_extractor
 from autogan_nb.practice.presets import PRESETS, Preset, command_line, settings_from
 from autogan_nb.practice.report import Report
+from autogan_nb.practice.runs import file_name
+from autogan_nb.search.derived_gan import generator_cost, load_generator
 from autogan_nb.settings import TEXTS, settings_of, to_text
 from autogan_nb.shell import help_text, read_options
 from commands import run
@@ -191,6 +193,37 @@ def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
         assert (path/name).read_bytes() == (whole/name).read_bytes(), name
 
 
+def test_costs_stand_beside_every_score(finished):
+    path, out, _ = finished
+    assert 'parameters   multiply-adds\n' in out
+    scores, rows = (json.loads((path/name).read_text()) for name in ('scores.json', 'architectures.json'))
+    for row in rows:
+        G = load_generator(path/'generators'/f'{file_name(row["name"])}.safetensors')
+        cost = dict(params=sum(p.numel() for p in G.parameters()), macs=generator_cost(**G.settings).macs)
+        assert {key: row['more'][key] for key in cost} == {key: scores[row['name']]['more'][key] for key in cost} == cost
+    assert 'more' not in scores['real images'] and 'macs' not in (path/'log.jsonl').read_text()
+
+
+def test_a_search_within_limits_killed_and_resumed(tmp_path):
+    most = 3_460_000
+    words = [*TINY, '--strategy', 'pareto', '--max-macs', '3.46M', '--seed', 4]
+    assert run(tmp_path, 'autogan_search', *words, '--out', 'whole')[0] == 0
+    process = subprocess.Popen([BIN/'autogan_search', *map(str, words), '--out', 'run'], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    log = tmp_path/'run'/'log.jsonl'
+    while process.poll() is None and not log.exists(): time.sleep(.01)
+    process.kill()
+    process.wait()
+    code, _, err = run(tmp_path, 'autogan_search', '--resume', 'run', '--device', 'cpu', '--no-report')
+    assert code == 0, err
+    for name in ('log.jsonl', 'generator.safetensors', 'scores.json', 'architectures.json'):
+        assert (tmp_path/'run'/name).read_bytes() == (tmp_path/'whole'/name).read_bytes(), name
+    rows, state = json.loads((tmp_path/'run'/'architectures.json').read_text()), Report(tmp_path/'run').state
+    assert {row['name'] for row in rows} == {'searched 1', 'random'} and all(row['more']['macs'] <= most for row in rows)
+    kept = [arch for arch, _ in (*state['finalists'], *state['front'])]
+    assert kept and all(generator_cost(arch, 24, channels=1).macs <= most for arch in kept)
+    assert '--max-macs 3460000' in config_of(tmp_path/'run')['command']
+
+
 def test_sample_eval_and_train_from_a_run(finished, tmp_path):
     path, _, _ = finished
     assert run(tmp_path, 'autogan_sample', path, '--out', 'grid.png')[0] == 0
@@ -344,7 +377,8 @@ def test_statistics_allow_some_metrics_only(tmp_path):
 def test_digits_come_with_the_package(tmp_path):
     assert shell(tmp_path, 'autogan_sample')[:2] == (0, 'samples.png\n')
     code, out, _ = run(tmp_path, 'autogan_eval', 'digits')
-    name, score, _, _, fid = out.splitlines()[1].split()
+    name, score, _, _, fid, *cost = out.splitlines()[1].split()
+    assert cost == ['108,217', '19.3', 'M'] and out.splitlines()[2].split()[-2:] == ['-', '-']         # real images cost nothing
     assert code == 0 and name == 'generator' and float(score) > 6 and float(fid) < 5
     for form in ('onnx', 'pt2'): assert run(tmp_path, 'autogan_export', 'digits', f'digits.{form}')[:2] == (0, f'digits.{form}\n')
     assert (tmp_path/'digits.onnx').stat().st_size < 1e6
@@ -372,6 +406,10 @@ def test_a_real_ffmpeg_writes_an_mp4(tmp_path):
 
 
 MISTAKES = [
+    ('autogan_search --max-macs 1k', '--max-macs is 1,000, but the cheapest architecture has'),
+    ('autogan_search --size 16 --max-params 50', '--max-params is 50, but the cheapest architecture has'),
+    ('autogan_search --max-macs 12m', "--max-macs is '12m', expected a whole number"),
+    ('autogan_search --max-params=-1', 'search.max_params is -1, expected a limit'),
     ('autogan_search --data mnits', 'mnits'),
     ('autogan_search --preset digit', "unknown preset 'digit'"),
     ('autogan_search --size 33', '33'),

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['CONDITIONALS', 'take_labels', 'widen', 'EmbeddedLatents', 'with_embedding', 'ClassBatchNorm', 'with_class_norm',
-           'like_its_layers', 'ProjectionHead', 'with_projection', 'LabelMaps', 'with_label_maps', 'Conditional',
+           'LabelMaps', 'with_label_maps', 'ProjectionHead', 'like_its_layers', 'with_projection', 'Conditional',
            'conditioned']
 
 # %% ../../nbs/conditional/70_conditioning.ipynb #b6ee6e25
-import re, torch
+import math, re, torch
+import torch.nn.functional as F
 from dataclasses import dataclass, replace
 from torch import nn
 from torch.nn.utils import parametrize
@@ -54,19 +55,21 @@ def widen(
     setattr(layer, 'in_features' if isinstance(layer, nn.Linear) else 'in_channels', layer.weight.shape[1])
     if norm: parametrize.register_parametrization(layer, 'weight', norm(layer.weight))
 
-# %% ../../nbs/conditional/70_conditioning.ipynb #6b799d77
+# %% ../../nbs/conditional/70_conditioning.ipynb #32175f18
 class EmbeddedLatents(ReadsLabels, nn.Module):
     "Put an embedding of the label beside the latents."
     def __init__(self,
         linear: nn.Module, # (n, latent_dim) to first maps; the linear layer in it gets wider
         n_classes: int, # number of labels
-        latent_dim: int, # length of z, and of the embedding
+        latent_dim: int, # length of z and of the embedding, in numbers
     ):
         super().__init__()
         self.linear, self.embed = linear, nn.Embedding(n_classes, latent_dim)
         widen(next(part for part in linear.modules() if isinstance(part, nn.Linear) and part.in_features == latent_dim), latent_dim)
 
-    def forward(self, z): return self.linear(torch.cat([z, self.embed(self.labels)], 1))
+    def forward(self, z):
+        e = F.normalize(self.embed(self.labels), dim=1) * math.sqrt(z.shape[1] / 8)
+        return self.linear(torch.cat([z, e], 1))
 
 # %% ../../nbs/conditional/70_conditioning.ipynb #01bae85a
 def _placed(net, new): return new.to(next(net.parameters()).device)
@@ -83,7 +86,7 @@ def with_embedding(
 
 LAYERS['embedding'] = with_embedding
 
-# %% ../../nbs/conditional/70_conditioning.ipynb #b9f50c7d
+# %% ../../nbs/conditional/70_conditioning.ipynb #226fd15c
 class ClassBatchNorm(ReadsLabels, nn.BatchNorm2d):
     "Batch norm with a gain and a shift for each class, which start at 1 and 0."
     def __init__(self,
@@ -104,6 +107,7 @@ class ClassBatchNorm(ReadsLabels, nn.BatchNorm2d):
         gain, shift = (rows[self.labels].to(x.dtype)[:, :, None, None] for rows in (self.gain, self.shift))
         return super().forward(x) * gain + shift
 
+# %% ../../nbs/conditional/70_conditioning.ipynb #689811cd
 NORMS['cbn'] = Norm('conditional batch norm', ClassBatchNorm, short='cond. bn', in_place=('pre', 'post'))
 
 # %% ../../nbs/conditional/70_conditioning.ipynb #2bbc2469
@@ -120,39 +124,6 @@ def with_class_norm(
     return net
 
 LAYERS['cbn'] = with_class_norm
-
-# %% ../../nbs/conditional/70_conditioning.ipynb #f1ab7c61
-def like_its_layers(
-    net: nn.Module, # a `Discriminator`
-    layer: nn.Module, # a new one for it
-) -> nn.Module: # the new layer
-    "Put spectral norm on a new layer if the network's layers have it."
-    return _placed(net, spectral(layer) if any(parametrize.is_parametrized(part) for part in net.modules()) else layer)
-
-class ProjectionHead(ReadsLabels, nn.Module):
-    "Add the inner product of the features and an embedding of the label to the logit."
-    def __init__(self,
-        head: nn.Module, # features (n, width) to logits (n, 1)
-        embed: nn.Embedding, # of the labels, `width` long
-    ):
-        super().__init__()
-        self.head, self.embed = head, embed
-
-    def forward(self, x): return self.head(x) + (self.embed(self.labels) * x).sum(1, keepdim=True)
-
-# %% ../../nbs/conditional/70_conditioning.ipynb #48312f48
-def with_projection(
-    net: nn.Module, # a `Discriminator`, changed in place
-    text: str = None, # number of classes
-) -> nn.Module: # the same network
-    "Let a discriminator project the label onto the features."
-    n = take_labels(net, 'projection', text, discriminator=True)
-    embed = nn.Embedding(n, net.width)
-    nn.init.xavier_uniform_(embed.weight)
-    net.head = ProjectionHead(net.head, like_its_layers(net, embed))
-    return net
-
-LAYERS['projection'] = with_projection
 
 # %% ../../nbs/conditional/70_conditioning.ipynb #73a4e963
 class LabelMaps(ReadsLabels, nn.Module):
@@ -171,12 +142,12 @@ class LabelMaps(ReadsLabels, nn.Module):
         maps = self.embed(self.labels).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
         return self.block(torch.cat([x, maps], 1))
 
-# %% ../../nbs/conditional/70_conditioning.ipynb #0086b56a
+# %% ../../nbs/conditional/70_conditioning.ipynb #cab0cb60
 def with_label_maps(
     net: nn.Module, # a `Discriminator`, changed in place
     text: str = None, # number of classes
 ) -> nn.Module: # the same network
-    "Let a discriminator see maps that show the label beside the image."
+    "Let a discriminator see maps that show the label beside the image: as many as classes, at most 16."
     n = take_labels(net, 'concat', text, discriminator=True)
     if isinstance(net.input, LabelMaps): raise ValueError('concat is given twice')
     if net.width == net.channels: raise ValueError(f'concat needs a width other than the {net.channels} channels of the images')
@@ -184,6 +155,40 @@ def with_label_maps(
     return net
 
 LAYERS['concat'] = with_label_maps
+
+# %% ../../nbs/conditional/70_conditioning.ipynb #7cfd18b0
+class ProjectionHead(ReadsLabels, nn.Module):
+    "Add the inner product of the features and an embedding of the label to the logit."
+    def __init__(self,
+        head: nn.Module, # features (n, width) to logits (n, 1)
+        embed: nn.Embedding, # of the labels, `width` long
+    ):
+        super().__init__()
+        self.head, self.embed = head, embed
+
+    def forward(self, x): return self.head(x) + (self.embed(self.labels) * x).sum(1, keepdim=True)
+
+# %% ../../nbs/conditional/70_conditioning.ipynb #9bf1cf4e
+def like_its_layers(
+    net: nn.Module, # a `Discriminator`
+    layer: nn.Module, # a new one for it
+) -> nn.Module: # the new layer
+    "Put spectral norm on a new layer if the network's layers have it."
+    return _placed(net, spectral(layer) if any(parametrize.is_parametrized(part) for part in net.modules()) else layer)
+
+def with_projection(
+    net: nn.Module, # a `Discriminator`, changed in place
+    text: str = None, # number of classes
+) -> nn.Module: # the same network
+    "Let a discriminator project the label onto the features."
+    n = take_labels(net, 'projection', text, discriminator=True)
+    if isinstance(net.head, ProjectionHead): raise ValueError('projection is given twice')
+    embed = nn.Embedding(n, net.width)
+    nn.init.xavier_uniform_(embed.weight)
+    net.head = ProjectionHead(net.head, like_its_layers(net, embed))
+    return net
+
+LAYERS['projection'] = with_projection
 
 # %% ../../nbs/conditional/70_conditioning.ipynb #7ccc3355
 @dataclass(frozen=True)
@@ -208,4 +213,5 @@ def conditioned(
     row = find_row('conditional', name, CONDITIONALS)
     if n_classes < 2: raise ValueError(f'n_classes is {n_classes}, expected at least 2')
     g_layers, d_layers = (*gan.g_layers, f'{row.g_layer}={n_classes}'), (*gan.d_layers, f'{row.d_layer}={n_classes}')
-    return replace(gan, n_classes=n_classes, g_layers=g_layers, d_layers=d_layers, loss=row.loss or gan.loss, terms=(*gan.terms, *row.terms))
+    loss, terms = row.loss or gan.loss, (*gan.terms, *row.terms)
+    return replace(gan, n_classes=n_classes, g_layers=g_layers, d_layers=d_layers, loss=loss, terms=terms)

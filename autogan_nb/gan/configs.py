@@ -142,6 +142,8 @@ class SearchConfig(SharedConfig):
     controller_lr: float = 3.5e-4 # learning rate of the controller's Adam
     entropy_weight: float = 1e-4 # weight of the entropy bonus, which favours undecided policies (the published code: 1e-3)
     baseline_decay: float = .9 # decay of the baseline, a moving average of the rewards
+    max_macs: int = 0 # most multiply-adds for one image of the final generator, such as 12M; 0: no limit
+    max_params: int = 0 # most weights and biases of the final generator, such as 80k; 0: no limit
 
     def __post_init__(self):
         super().__post_init__()
@@ -151,6 +153,8 @@ class SearchConfig(SharedConfig):
                              'lower `top_k` or raise `candidates`')
         for name in ('iterations', 'top_k', 'controller_steps', 'controller_batch'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
+        for name in ('max_macs', 'max_params'):
+            if getattr(self, name) < 0: raise ValueError(f'{name} is {getattr(self, name)}, expected a limit, or 0 for none')
         growths = (0,) + self.grow_after + (self.iterations,)
         if list(growths) == sorted(set(growths)): return
         raise ValueError(f'grow_after is {self.grow_after} of {self.iterations} iterations: '

@@ -48,19 +48,20 @@ class TakesLabels:
     ):
         "Call a function while the layers read labels; ValueError if the labels don't fit the network"
         if y is None and not self.n_classes: return call(x)
-        _check_labels(self, y, x.shape[0])                              # `len` would fix the number in an exported graph
+        _check_labels(self, y, x)
         readers = [part for part in self.modules() if isinstance(part, ReadsLabels)]
         for part in readers: part.labels = y
         try: return call(x)
         finally:
             for part in readers: part.labels = None
 
-def _check_labels(net, y, n):
-    "Raise ValueError if a network can't be called with these labels for n images."
+def _check_labels(net, y, x):
+    "Raise ValueError if a network can't be called with these labels for the rows of x."
     name, most = f'this {type(net).__name__}', net.n_classes - 1
     if not net.n_classes: raise ValueError(f'{name} takes no labels: expected none')
     if y is None: raise ValueError(f'{name} takes labels: expected y, a whole number from 0 to {most} for each image')
-    if torch.compiler.is_compiling(): return
+    if torch.compiler.is_compiling(): return                # `len` would fix the number of images of a graph that is being exported
+    n = len(x)
     if y.shape != (n,) or y.is_floating_point():
         raise ValueError(f'y is {y.dtype} of shape {tuple(y.shape)}, expected {n} whole numbers from 0 to {most}')
     if y.is_meta or n == 0 or (net.training and y.is_cuda): return
@@ -85,6 +86,6 @@ def check_classes(
     for side, net in zip('gd', nets):
         if net.n_classes == n_classes: continue
         if net.n_classes: raise ValueError(f'n_classes is {n_classes}, but {side}_layers are for {net.n_classes} classes')
-        raise ValueError(f'n_classes is {n_classes}, but these networks take no labels: expected layers such as g_layers=embedding={n_classes}'
-                         f' and d_layers=projection={n_classes}')
+        raise ValueError(f'n_classes is {n_classes}, but these networks take no labels: expected layers '
+                         f'such as g_layers=embedding={n_classes} and d_layers=projection={n_classes}')
     return nets

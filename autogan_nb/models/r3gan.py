@@ -114,10 +114,11 @@ def r3(
 ) -> nn.Module: # the same network
     "Give a network the layers of R3GAN; ValueError for any other network, or a discriminator that other layers have changed."
     kind, normed = type(net), any(parametrize.is_parametrized(part) for part in net.modules())
-    if kind is Discriminator: _as_discriminator(net)
-    elif kind in (DerivedGenerator, SharedGenerator) and not normed: _as_generator(net)
+    labelled = getattr(net, 'n_classes', 0) > 0
+    if kind is Discriminator and not labelled: _as_discriminator(net)
+    elif not labelled and kind in (DerivedGenerator, SharedGenerator) and not normed: _as_generator(net)
     else:
-        given = f'{kind.__name__}{" with spectral norm" * normed}'
+        given = f'{kind.__name__}{" with labels" * labelled or " with spectral norm" * normed}'
         raise ValueError(f'r3 changes a generator or a Discriminator, not a {given}: give it first')
     return net.to(next(net.parameters()).device)
 

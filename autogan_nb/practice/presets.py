@@ -85,7 +85,8 @@ def found_in_registries(
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
     _check_gans(preset)
     for text in preset.train.watch: needed('search.derive').make_watcher(text)
-    search, fits, space = preset.search, needed('data.decoding').FITS, needed('search.space').AUTOGAN
+    search, fits = preset.search, needed('data.decoding').FITS
+    space = needed('strategies.costs').costed(search, preset.final_gan, preset.channels)         # refuses limits that nothing fits
     needed('search.mlas').get_strategy(search.strategy)(space, search, 0, needed('core').make_rng(0))    # refuses if an extra is missing
     needed('search.search').get_sampler(search.sampling)
     needed('metrics.protocol').get_reward(search.objective)
@@ -132,8 +133,8 @@ class Option(NamedTuple):
     of: tuple       # dotted names of the settings that it changes
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
-_in_search = 'strategy', 'objective', 'iterations', 'grow_after', 'epochs', 'controller_steps', 'candidates', 'top_k', 'reward_images'
-_of_data = 'data', 'root', 'stream', 'workers', 'broken', 'fit', 'size', 'channels', 'conditional'
+_in_search = 'strategy objective iterations grow_after epochs controller_steps candidates top_k reward_images max_macs max_params'.split()
+_of_data = 'data root stream workers broken fit size channels conditional'.split()
 OPTIONS = {name: Option('data', (name,)) for name in _of_data} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
 } | {name: Option('search', (f'search.{name}',)) for name in _in_search} | {
@@ -143,9 +144,8 @@ OPTIONS = {name: Option('data', (name,)) for name in _of_data} | {
     'g_width': Option('training', ('final_gan.g_width',)),
     'd_width': Option('training', ('final_gan.d_width',)),
     'extractor': Option('measuring', ('extractor',)),
-    'eval_every': Option('measuring', ('train.eval_every',)),
-    'eval_images': Option('measuring', ('train.eval_images',)),
-} | {name: Option('running', (f'engine.{name}',)) for name in ('precision', 'execution', 'deterministic')}
+} | {name: Option('measuring', (f'train.{name}',)) for name in ('eval_every', 'eval_images')} | {
+    name: Option('running', (f'engine.{name}',)) for name in ('precision', 'execution', 'deterministic')}
 
 # %% ../../nbs/practice/102_presets.ipynb #809576e6
 def named(

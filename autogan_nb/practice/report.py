@@ -27,6 +27,7 @@ from ..search.derived_gan import DerivedGenerator, derive_from, generate_images,
 from ..search.shared_gan import SharedGenerator
 from ..search.space import Architecture
 from ..search.drawings import compare
+from ..strategies.costs import cost_in
 from ..show import DisplayText, html_table
 
 # %% ../../nbs/practice/106_report.ipynb #cbcf2bb4
@@ -169,7 +170,8 @@ def moments(self: Report) -> list: # of (caption, uint8 (n, s, s, 3)), oldest fi
 @patch
 def scores(self: Report) -> dict: # name to a record of `Scores`, in the order of `ranked`
     "Return the scores measured so far; those of the real images come last."
-    rows = {r['name']: {key: value for key, value in r.items() if key not in ('kind', 'name', 'arch')} for r in self.measured}
+    rows = {r['name']: {key: value for key, value in r.items() if key not in ('kind', 'name', 'arch')} |
+            dict(more=r.get('more', {}) | cost_in(self.preset, r['arch'])._asdict()) for r in self.measured}
     found = self.results('scores.json') or rows
     order = [name for name, *_ in self.ranked()]
     return {name: found[name] for name in sorted(found, key=lambda name: (order + [name]).index(name))}

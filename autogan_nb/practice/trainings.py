@@ -21,6 +21,7 @@ from .runs import current, file_name
 from ..search.derive import SNAPSHOT_EVERY, FinalTraining, best_searched, contenders, derived_networks, make_watcher, started_from
 from ..search.derived_gan import generate_images, load_generator, save_generator
 from ..search.search import Gallery, SearchBar, make_search, plot_search
+from ..strategies.costs import costed, with_cost
 from ..search.space import Architecture
 
 # %% ../../nbs/practice/104_trainings.ipynb #c9a68ad4
@@ -68,11 +69,13 @@ class SearchKeeper(Callback):
         self.job.save(search=search.state_dict())
 
 # %% ../../nbs/practice/104_trainings.ipynb #0b3be04e
+def _space(job): return costed(job.preset.search, job.preset.final_gan, job.preset.channels)
+
 def _search_of(job, callbacks):
     "Make the search of a job and load its state from the last checkpoint."
     measure = job.reward()
     reward = lambda images: (job.signals.check(), measure(images))[1]
-    search = make_search(job.data, reward, job.preset.search, job.preset.search_gan, job.seed, job.preset.engine, callbacks)
+    search = make_search(job.data, reward, job.preset.search, job.preset.search_gan, job.seed, job.preset.engine, callbacks, _space(job))
     if job.state.get('search'): search.load_state_dict(job.state['search'])
     return search
 
@@ -81,7 +84,7 @@ def run_search(
     job, # a `Job`: new or continued
 ) -> list: # of (architecture string, reward), best first
     "Run the search of a job from its last checkpoint to its K finalists; save a checkpoint if it is stopped."
-    results = 'finalists', 'beams_by_size', 'contenders', 'trainings', 'scores', 'selection'
+    results = 'finalists', 'beams_by_size', 'contenders', 'trainings', 'scores', 'selection', 'front', 'published'
     job.reopen(job.state.get('search'), 'iteration', job.preset.search.iterations, results)
     if 'finalists' in job.state: return job.state['finalists']
     recovery, gallery = Recovery(), Gallery()
@@ -97,7 +100,7 @@ def run_search(
     _save_grids(job, gallery.images)
     finalists = [(str(beam.arch), beam.reward) for beam in search.found]
     before_ranking = job.run.load_checkpoint(resume=False)['search']
-    job.save(finalists=finalists, beams_by_size=search.beams_by_size, search=before_ranking)
+    job.save(finalists=finalists, beams_by_size=search.beams_by_size, search=before_ranking, **search.strategy.kept(search.rewards))
     return finalists
 
 # %% ../../nbs/practice/104_trainings.ipynb #bce2994b
@@ -256,6 +259,8 @@ def run_trainings(
     return {name: Scores(**job.state['scores'][name]) for name in named}
 
 # %% ../../nbs/practice/104_trainings.ipynb #7f65efa0
+def _saved(job, name): return load_generator(job.path('generators', f'{file_name(name)}.safetensors'), job.device)
+
 SELECTION = 250_000 # added to a job's seed for the latents by which a finalist is selected
 
 def select(
@@ -265,16 +270,15 @@ def select(
     "Measure the finalists, unless there is only one, on latents that are used for nothing else; return the best one by score."
     for name in finalists if len(finalists) > 1 else ():
         if name in job.state.get('selection', {}): continue
-        generator = load_generator(job.path('generators', f'{file_name(name)}.safetensors'), job.device)
-        scores = _measured(job, generator, SELECTION)[0].record()
+        scores = _measured(job, _saved(job, name), SELECTION)[0].record()
         job.run.log(kind='selection', name=name, **scores)
         job.save(selection=job.state.get('selection', {}) | {name: scores})
     return best_searched({name: Scores(**s) for name, s in job.state.get('selection', job.state['scores']).items() if name in finalists})
 
 # %% ../../nbs/practice/104_trainings.ipynb #a4d4672d
-def _reward(job, arch):
-    "Return the reward of an architecture with the shared weights, or None if it is not among the finalists."
-    return dict(job.state.get('finalists', [])).get(str(arch))
+def _vector(arch):
+    try: return arch.to_vector()
+    except ValueError: return None          # a choice that is not in the paper
 
 # %% ../../nbs/practice/104_trainings.ipynb #ecc19f7d
 def _written(path):
@@ -289,23 +293,20 @@ def _both(scores, selection):
     "Add the score by which a finalist was selected, or not, to its scores."
     return replace(scores, more=scores.more | {'selection score': selection['score']}) if selection else scores
 
-def _vector(arch):
-    try: return arch.to_vector()
-    except ValueError: return None          # a choice that is not in the paper
-
 def finish(
     job, # a `Job`: with all contenders trained
     named: dict, # name to `Architecture`
     winner: str, # name of the selected one
 ) -> str: # the text to show at the end
     "Write a job's results into its folder, and say what they are."
-    scores = {name: _both(Scores(**s), job.state.get('selection', {}).get(name)) for name, s in job.state['scores'].items()}
-    generator = load_generator(job.path('generators', f'{file_name(winner)}.safetensors'), job.device)
+    chosen, rewards = job.state.get('selection', {}), dict(job.state.get('finalists', []))
+    scores = {name: with_cost(_both(Scores(**s), chosen.get(name)), _saved(job, name)) for name, s in job.state['scores'].items()}
+    generator = _saved(job, winner)
     save_generator(job.path('generator.safetensors'), generator, **generator.notes)
     z, y = (_latents(job, 64), None) if job.by_class is None else job.by_class.each(_latents(job, 8))
     save_png(job.path('samples', 'final.png'), generate_images(generator, z, y=y), ncols=8, zoom=2)
     ranked = [(name, named[name]) for name in sorted(named, key=lambda name: -scores[name].score)]
-    row = lambda name, arch: dict(name=name, arch=str(arch), vector=_vector(arch), reward=_reward(job, arch), selected=name == winner)
+    row = lambda name, arch: dict(name=name, arch=str(arch), vector=_vector(arch), reward=rewards.get(str(arch)), selected=name == winner)
     job.run.write_json('architectures.json', [row(name, arch) | scores[name].record() for name, arch in ranked])
     scores['real images'] = job.real_scores()
     job.run.write_json('scores.json', {n: s.record() for n, s in scores.items()})
@@ -346,5 +347,5 @@ def search_job(
     if 'real' not in job.state: job.state['real'] = {size: job.evaluator.reward(job.data.chunks(size)) for size in sizes}
     figure = plot_search(reward.shown(records), job.state['real'], reward.label(job.evaluator.extractor.name))
     _save_figure(figure, job.path('search.png'))
-    named = contenders([Architecture.parse(text) for text, _ in finalists[:job.preset.train.finalists]], job.seed)
+    named = contenders([Architecture.parse(text) for text, _ in finalists[:job.preset.train.finalists]], job.seed, _space(job))
     return finish(job, named, select(job, [name for name in run_trainings(job, named) if name.startswith('searched')]))

@@ -20,7 +20,7 @@ from ..gan.engine import configure_engine
 from ..gan.training import GANTrainer
 from ..loops import Loop, NonFiniteError, first_nonfinite
 from .derived_gan import DerivedGenerator
-from .space import NAMED, random_architecture
+from .space import AUTOGAN, NAMED
 from ..settings import find_row
 
 # %% ../../nbs/search/49_derive.ipynb #1271c4d5
@@ -216,12 +216,13 @@ def make_watcher(
 def contenders(
     finalists: list, # `Architecture`s, best first
     seed: int = 0, # of the random architecture
+    space = AUTOGAN, # where it is drawn, perhaps with limits
 ) -> dict: # name to `Architecture`
-    "Name the finalists, a random architecture, and the published A if it has as many cells and is not among them"
+    "Name the finalists, a random architecture if another one fits, and the published A if it has as many cells and is not among them"
     n_cells, rng = len(finalists[0]), torch.Generator().manual_seed(seed)
     named = {f'searched {i + 1}': arch for i, arch in enumerate(finalists)}
-    while (chance := random_architecture(n_cells, rng)) in finalists: pass
-    named['random'] = chance
+    chance = next((arch for _ in range(1000) if (arch := space.random(n_cells, rng)) not in finalists), None)
+    if chance: named['random'] = chance
     if len(NAMED['A']) == n_cells and NAMED['A'] not in finalists: named['A'] = NAMED['A']
     return named
 

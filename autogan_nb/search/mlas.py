@@ -14,6 +14,7 @@ from statistics import fmean
 from fastcore.basics import patch
 from .controller import Controller, Samples
 from .reinforce import RandomPolicy, ReinforcePolicy
+from .space import Space
 from ..settings import find_row
 
 # %% ../../nbs/search/47_mlas.ipynb #c660a6d5
@@ -173,22 +174,29 @@ def load_state_dict(self: PolicyStrategy, state):
 
 # %% ../../nbs/search/47_mlas.ipynb #32398e83
 @patch
+def fits(self: Space, arch) -> bool:
+    "Tell whether an architecture, or one that can still grow from it, keeps to the space's limits; without limits, any does"
+    return True
+
+@patch
 def propose_unique(self: Strategy,
     m: int, # number of candidates
 ) -> list: # of m different `Proposal`s
-    "Propose m different candidates, adding uniform draws if needed; ValueError if fewer than m exist"
+    "Propose m different candidates that fit, adding uniform draws if needed, or all if fewer fit; ValueError if fewer than m exist"
     count = sum(self.space.count(1, beam.arch) for beam in self.beams)
     if not 1 <= m <= count:
         raise ValueError(f"{m} different candidates requested: expected 1 to {count}, the number of children of these beams")
     first = {}
-    for proposal in self.propose(20*m): first.setdefault(proposal.arch, proposal)
+    for proposal in self.propose(20*m):
+        if self.space.fits(proposal.arch): first.setdefault(proposal.arch, proposal)
     found = list(first.values())[:m]
     return found if len(found) == m else found + self._unseen(first, m - len(found))
 
 @patch
 def _unseen(self: Strategy, seen, m):
     "Draw m candidates that are not in `seen`, uniformly"
-    rest = [(beam, arch) for beam in self.beams for arch in self.space.children(beam.arch) if arch not in seen]
+    rest = [(beam, arch) for beam in self.beams for arch in self.space.children(beam.arch)
+            if arch not in seen and self.space.fits(arch)]
     order = torch.randperm(len(rest), generator=self.rng, device=self.rng.device)[:m].tolist()
     return [Proposal(arch, self.blank(beam, arch)) for beam, arch in (rest[i] for i in order)]
 
@@ -205,6 +213,29 @@ def blank(self: PolicyStrategy, beam, arch):
     return Written(None, tokens, unknown, unknown, starts and tuple(part[0] for part in starts))
 
 # %% ../../nbs/search/47_mlas.ipynb #68133fcf
+@patch
+def propose_fitting(self: Strategy,
+    n: int, # number of proposals
+    tries: int = 20, # calls of `propose` before others are accepted
+) -> list: # of n `Proposal`s
+    "Propose n architectures that fit the space's limits, filled up with others if these are rare"
+    found = []
+    for _ in range(tries):
+        drawn = self.propose(n)
+        found += [proposal for proposal in drawn if self.space.fits(proposal.arch)]
+        if len(found) >= n: break
+    return (found + drawn)[:n]
+
+@patch
+def keep(self: Strategy, proposals, rewards, k): # as in `top_k`
+    "Choose k of the measured candidates as beams, or all if there are fewer, best first"
+    return top_k(proposals, rewards, min(k, len(proposals)))
+
+@patch
+def kept(self: Strategy, rewards) -> dict: # name to plain values; rewards: function from architectures to rewards
+    "Return what a run keeps at the end of its search, besides the finalists"
+    return {}
+
 @patch
 def preferences(self: Strategy,
     n: int = 200, # architectures to propose

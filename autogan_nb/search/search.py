@@ -16,7 +16,7 @@ from ..core import make_rng, to_uint8
 from ..gan.configs import Engine, GANConfig, SearchConfig
 from ..loops import Callback, Loop
 from .dynamic_reset import SharedGAN
-from .mlas import Beam, get_strategy, size_at, top_k
+from .mlas import Beam, get_strategy, size_at
 from .space import AUTOGAN
 from ..settings import unknown
 from ..show import html_table, progress_bar
@@ -215,10 +215,10 @@ def _learn(self: Search) -> dict: # mean reward and entropy of the iteration, an
     rows = self.now.rows
     while len(rows) < self.config.controller_steps:
         self.tick()
-        proposals, rewards = self._ask(lambda: self.strategy.propose(self.config.controller_batch))
+        proposals, rewards = self._ask(lambda: self.strategy.propose_fitting(self.config.controller_batch))
         rows.append(dict(reward=sum(rewards) / len(rewards)) | self.strategy.learn(proposals, rewards))
     known = self.rewards.known
-    best = max(known, key=known.get)
+    best = max(known, key=lambda arch: (self.strategy.space.fits(arch), known[arch]))
     mean = lambda key: sum(row[key] for row in rows) / len(rows) if key in rows[0] else None
     return dict(reward=mean('reward'), entropy=mean('entropy'), best=str(best), best_reward=known[best])
 
@@ -237,8 +237,8 @@ def _ask(self: Search, propose) -> tuple: # (proposals, their rewards)
 # %% ../../nbs/search/48_search.ipynb #a8ba3561
 @patch
 def rank(self: Search) -> list: # of K `Beam`s, best first
-    "Keep the best K of M different candidates, by reward with the shared weights"
-    beams = top_k(*self._ask(lambda: self.strategy.propose_unique(self.config.candidates)), self.config.top_k)
+    "Keep the best K of M different candidates that fit the space's limits, by reward with the shared weights"
+    beams = self.strategy.keep(*self._ask(lambda: self.strategy.propose_unique(self.config.candidates)), self.config.top_k)
     self.tell('ranked', beams)
     return beams
 
@@ -251,13 +251,14 @@ def make_search(
     seed: int = 0, # for everything random
     engine: Engine = Engine(), # how the GAN's steps are computed
     callbacks=(), # told about every step
+    space=AUTOGAN, # what the strategy proposes from: AutoGAN's space, perhaps with costs and limits
 ) -> Search:
     "Build the AutoGAN search for a data set; ValueError if the settings don't fit its image size"
     task = SharedGAN(data, score_fn, config, gan, seed, engine)
     if len(config.grow_after) != task.n_cells - 1:
         raise ValueError(f'{data.size} pixels need {task.n_cells} cells and so {task.n_cells - 1} growths, '
                          f'grow_after is {config.grow_after}')
-    strategy, sample = get_strategy(config.strategy)(AUTOGAN, config, seed, task.rng), get_sampler(config.sampling)
+    strategy, sample = get_strategy(config.strategy)(space, config, seed, task.rng), get_sampler(config.sampling)
     return Search(task, strategy, config, callbacks, sample=partial(sample, calls=gan.n_critic + 1))
 
 # %% ../../nbs/search/48_search.ipynb #0c98646a

@@ -5,19 +5,18 @@
 # %% auto #0
 __all__ = ['VARIANTS', 'SHARED_GAN', 'SHARED', 'some_architectures', 'truth_row', 'add_rows', 'make_truth', 'truth_table',
            'Reliability', 'reliability', 'AtOnce', 'Uniform', 'grown_task', 'measure_rewards', 'make_rewards',
-           'Agreement', 'spearman', 'agreement', 'compare_rewards', 'which', 'autogan_rewards']
+           'Agreement', 'spearman', 'agreement', 'compare_rewards', 'autogan_rewards']
 
 # %% ../../nbs/strategies/51_rewards.ipynb #9af85bf2
 import math, time
 import numpy as np
-from argparse import ArgumentTypeError
 from dataclasses import replace
 from fastcore.script import Param, call_parse
 from typing import NamedTuple
 from ..data.images import check_size, digits
 from ..gan.configs import GANConfig, RECIPES, SharedConfig
 from ..core import make_rng
-from ..files import append_row, read_rows
+from ..files import append_row, part_of, read_rows
 from ..metrics.classifier import digit_extractor
 from ..metrics.evaluator import Evaluator, evaluate, reward_function
 from ..search.derive import FinalTraining
@@ -239,13 +238,6 @@ def compare_rewards(
     of = lambda variant: np.array([[row['rewards'][arch] for arch in names] for row in rows if row['variant'] == variant])
     return {variant: agreement(of(variant), true, draws) for variant in dict.fromkeys(row['variant'] for row in rows)}
 
-# %% ../../nbs/strategies/51_rewards.ipynb #97061e55
-def which(text: str) -> tuple: # text: such as '0/2'; returns (which, of how many)
-    "Read which of how many processes this is."
-    k, slash, n = text.partition('/')
-    if slash and k.isdecimal() and n.isdecimal() and int(k) < int(n): return int(k), int(n)
-    raise ArgumentTypeError(f'part is {text!r}, expected which of how many, from 0: 0/2 or 1/2')
-
 # %% ../../nbs/strategies/51_rewards.ipynb #fc46af43
 @call_parse
 def autogan_rewards(
@@ -257,7 +249,7 @@ def autogan_rewards(
     steps: int = 1400, # generator steps of a training
     width: int = 24, # channels of a training
     iterations: int = 12, # of a shared GAN
-    part: Param('which of how many processes, such as 0/2', which) = (0, 1),
+    part: Param('which of how many processes, such as 0/2', part_of) = (0, 1),
 ):
     "Make the missing rows of the study of rewards on digits."
     evaluator, out = Evaluator(digit_extractor(), digits(size)), out or f'{what}.jsonl'

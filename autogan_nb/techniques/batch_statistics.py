@@ -80,6 +80,8 @@ def with_minibatch(
     found = re.fullmatch(r'([1-9]\d{0,3})(?:x([1-9]\d{0,3}))?', text or '16x8')
     if not found: raise ValueError(f'minibatch is {text!r}, expected a number of ways and of dimensions, such as minibatch=16x8')
     *layers, last = net.head if isinstance(net.head, nn.Sequential) else [net.head]
+    if not isinstance(last, nn.Linear):
+        raise ValueError(f'minibatch found a {type(last).__name__} as the last layer: give it before layers that change the head')
     ways, dims = int(found[1]), int(found[2] or 8)
     net.head, net.separate = nn.Sequential(*layers, MinibatchDiscrimination(last.in_features, ways, dims), _widened(last, ways)), True
     return net
