@@ -185,8 +185,7 @@ def _trainer(saved):
 # %% ../../nbs/practice/106_report.ipynb #ce6a317e
 def _shape(report, name):
     "Return the arguments of a run's generator."
-    gan, n_classes = report.preset[name], len(report.run.config.get('classes', ()))
-    layers = generator_layers(report.preset, name, n_classes)
+    gan, layers = report.preset[name], generator_layers(report.preset, name, len(report.run.config.get('classes', ())))
     return dict(width=gan['g_width'], latent_dim=gan['latent_dim'], bottom=gan['bottom'], channels=report.preset['channels'], layers=layers)
 
 def _in_training(report, name, training):

@@ -14,7 +14,7 @@ from ..core import make_rng
 from ..files import write_atomic
 from ..show import progress_bar, save_png
 from ..gan.discriminator import save_discriminator
-from ..metrics.protocol import METRICS, Scores, get_reward, score_table
+from ..metrics.protocol import Scores, get_reward, score_table
 from ..loops import Callback, at_a_time, side_by_side
 from .recovery import Recovery, Stopped, log_faults
 from .runs import current, file_name
@@ -193,8 +193,7 @@ def _log_training(job, bar, name, training, scores, due):
 # %% ../../nbs/practice/104_trainings.ipynb #7c3dc807
 def _one_leg(job, trainings, every, work, bar):
     "Advance all trainings to the next stop, measure and log them; return whether a checkpoint is due."
-    config = job.preset.train
-    running = _unfinished(trainings, config)
+    running = _unfinished(trainings, config := job.preset.train)
     until = _next_stop(running, config, every)
     behind = {name: training for name, training in running.items() if training.logged < until}
     _advance_all(job, behind, until, work)
@@ -285,7 +284,8 @@ def _written(path):
     "List the results in a run folder, one per line."
     about = {'generator.safetensors': 'the selected generator', 'discriminators': 'the networks that the generators were trained against',
              'architectures.json': 'all contenders, ranked', 'classes.json': 'figures of each class', 'samples': 'image grids',
-             'search.png': 'reward and entropy during the search', 'log.jsonl': 'all records', 'tensorboard': f'curves: tensorboard --logdir {path}'}
+             'search.png': 'reward and entropy during the search', 'log.jsonl': 'all records',
+             'tensorboard': f'curves: tensorboard --logdir {path}'}
     return '\n'.join(f'{path / name}  {what}' for name, what in about.items() if (path / name).exists())
 
 # %% ../../nbs/practice/104_trainings.ipynb #8d847c76
@@ -342,8 +342,7 @@ def search_job(
     "Search, train the finalists and their rivals from scratch, and select the best finalist."
     finalists = run_search(job)
     records, reward = job.run.records('search'), _reward_of(job)
-    alone = reward.metric in METRICS and not METRICS[reward.metric].reference
-    sizes = dict.fromkeys(r['size'] for r in records if alone)
+    sizes = dict.fromkeys(r['size'] for r in records if reward.metric == 'score')       # a score of the real images is no distance
     if 'real' not in job.state: job.state['real'] = {size: job.evaluator.reward(job.data.chunks(size)) for size in sizes}
     figure = plot_search(reward.shown(records), job.state['real'], reward.label(job.evaluator.extractor.name))
     _save_figure(figure, job.path('search.png'))

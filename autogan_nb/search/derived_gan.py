@@ -29,7 +29,8 @@ _CARD = """---
 
 # A GAN generator from AutoGAN's search space
 
-It turns {{ latent_dim }} random numbers{% if n_classes %} and a label from 0 to {{ n_classes - 1 }}{% endif %} into a {{ 'greyscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
+It turns {{ latent_dim }} random numbers{% if n_classes %} and a label from 0 to {{ n_classes - 1 }}{% endif %} into
+a {{ 'greyscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
 The search space is AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
 
     {{ arch }}
@@ -42,7 +43,8 @@ To generate images:
     from autogan_nb import DerivedGenerator
     G = DerivedGenerator.from_pretrained(...)               # the name of this repository, or a folder
     {% if n_classes %}z, y = torch.randn(16, {{ latent_dim }}), torch.arange(16) % {{ n_classes }}    # y: the classes to draw
-    with torch.no_grad(): images = G(z, y)    {% else %}with torch.no_grad(): images = G(torch.randn(16, {{ latent_dim }}))    {% endif %}# (16, {{ channels }}, {{ size }}, {{ size }}), floats in [-1, 1]
+    {% else %}z = torch.randn(16, {{ latent_dim }})
+    {% endif %}with torch.no_grad(): images = G(z{% if n_classes %}, y{% endif %})    # (16, {{ channels }}, {{ size }}, {{ size }}), floats in [-1, 1]
 {% for name, value in notes.items() %}
 - {{ name }}: {{ value }}{% endfor %}
 """
