@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['plot_losses', 'plot_preferences', 'plot_training', 'plot_costs', 'tiles', 'resize_nearest', 'plot_rows', 'plot_film',
-           'save_animation', 'show_animation', 'slerp', 'show_walk', 'nearest', 'pick_images', 'find_copies',
-           'show_copies']
+           'save_animation', 'show_animation', 'slerp', 'show_walk', 'plot_classes', 'nearest', 'pick_images',
+           'find_copies', 'show_copies']
 
 # %% ../../nbs/practice/105_figures.ipynb #85492dcd
 import base64, html, io
@@ -250,13 +250,26 @@ def show_walk(
 ): # matplotlib figure
     "Plot images on the way from one latent to another, one walk per row."
     ends = torch.randn(2, rows, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
-    images = to_uint8(generate_images(generator, slerp(*ends, steps).flatten(0, 1)))
+    z, k = slerp(*ends, steps).flatten(0, 1), generator.n_classes
+    images = to_uint8(generate_images(generator, z, y=torch.arange(rows).repeat_interleave(steps) % k if k else None))
     pictures = images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
     walks = [(f'walk {i + 1}', pictures[i * steps:(i + 1) * steps]) for i in range(rows)]
     fig = plot_rows(walks, steps)
     fig.axes[0].set_xticks([0, fig.axes[0].get_xlim()[1]], ['first latent', 'second latent'], fontsize=8)
     for label, side in zip(fig.axes[0].get_xticklabels(), ('left', 'right')): label.set_ha(side)
     return fig
+
+# %% ../../nbs/practice/105_figures.ipynb #b034ad6d
+def plot_classes(
+    generator, # `DerivedGenerator` with labels, on the CPU
+    names: list, # of its classes; the first 20 are shown
+    columns: int = 10, # latents
+    seed: int = 0, # of the latents
+): # matplotlib figure
+    "Plot images of each class, one class per row."
+    z = torch.randn(columns, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
+    draw = lambda k: to_uint8(generate_images(generator, z, y=torch.full((columns,), k))).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+    return plot_rows([(name, draw(k)) for k, name in enumerate(names[:20])], columns)
 
 # %% ../../nbs/practice/105_figures.ipynb #ece97df2
 def nearest(

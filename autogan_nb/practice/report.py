@@ -16,6 +16,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from ..conditional.labelled import generator_layers
 from ..data.datasets import DATASETS
 from ..data.streaming import open_data
 from ..files import write_atomic
@@ -182,11 +183,14 @@ def _trainer(saved):
     return saved.get('task', saved)['trainer']
 
 # %% ../../nbs/practice/106_report.ipynb #ce6a317e
+def _shape(report, name):
+    "Return the arguments of a run's generator."
+    gan, layers = report.preset[name], generator_layers(report.preset, name, len(report.run.config.get('classes', ())))
+    return dict(width=gan['g_width'], latent_dim=gan['latent_dim'], bottom=gan['bottom'], channels=report.preset['channels'], layers=layers)
+
 def _in_training(report, name, training):
     "Build the averaged generator of a contender from the state of its training."
-    gan = report.preset['final_gan']
-    sizes = gan['g_width'], gan['latent_dim'], gan['bottom'], report.preset['channels']
-    generator = DerivedGenerator(report.state['contenders'][name], *sizes)
+    generator = DerivedGenerator(report.state['contenders'][name], **_shape(report, 'final_gan'))
     trainer = _trainer(training)
     generator.load_state_dict({key.removeprefix('module.'): value for key, value in trainer['average'].items() if key != 'n_averaged'})
     return generator.eval(), f'{name}, in training, after step {trainer["steps"]:,}'
@@ -194,9 +198,7 @@ def _in_training(report, name, training):
 # %% ../../nbs/practice/106_report.ipynb #6ab90268
 def _shared(report, arch):
     "Build the generator of an architecture from the shared weights of a search."
-    gan = report.preset['search_gan']
-    sizes = gan['g_width'], gan['latent_dim'], gan['bottom'], report.preset['channels']
-    G = SharedGenerator(len(report.preset['search']['grow_after']) + 1, *sizes)
+    G = SharedGenerator(len(report.preset['search']['grow_after']) + 1, **_shape(report, 'search_gan'))
     G.load_state_dict(_trainer(report.state['search'])['G'])
     return derive_from(G, arch).eval(), f'{arch} with the shared weights of the search'
 

@@ -29,7 +29,8 @@ _CARD = """---
 
 # A GAN generator from AutoGAN's search space
 
-It turns {{ latent_dim }} random numbers into a {{ 'greyscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
+It turns {{ latent_dim }} random numbers{% if n_classes %} and a label from 0 to {{ n_classes - 1 }}{% endif %} into
+a {{ 'greyscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
 The search space is AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
 
     {{ arch }}
@@ -41,7 +42,9 @@ To generate images:
     import torch
     from autogan_nb import DerivedGenerator
     G = DerivedGenerator.from_pretrained(...)               # the name of this repository, or a folder
-    with torch.no_grad(): images = G(torch.randn(16, {{ latent_dim }}))    # (16, {{ channels }}, {{ size }}, {{ size }}), floats in [-1, 1]
+    {% if n_classes %}z, y = torch.randn(16, {{ latent_dim }}), torch.arange(16) % {{ n_classes }}    # y: the classes to draw
+    {% else %}z = torch.randn(16, {{ latent_dim }})
+    {% endif %}with torch.no_grad(): images = G(z{% if n_classes %}, y{% endif %})    # (16, {{ channels }}, {{ size }}, {{ size }}), floats in [-1, 1]
 {% for name, value in notes.items() %}
 - {{ name }}: {{ value }}{% endfor %}
 """
@@ -144,8 +147,11 @@ def generate_images(
     generate, # latents to images: a generator, or a function with a fixed architecture; an `AutoBatch` remembers the batch size that fits
     z: torch.Tensor, # (n, latent_dim), on the generator's device
     batch_size: int = 250, # images at a time, fewer if they don't fit in memory; not used if `generate` is an `AutoBatch`
+    y: torch.Tensor = None, # (n,) labels; None: all classes in turn if a generator takes labels, else none
 ) -> torch.Tensor: # (n, c, s, s)
     "Generate images from many latents, batch by batch, without gradients."
+    if y is None and getattr(generate, 'n_classes', 0): y, = some_labels(generate, len(z))
+    if y is not None: return AutoBatch(lambda rows: generate(z[rows], y[rows]), most=batch_size)(torch.arange(len(z), device=z.device))
     return (generate if isinstance(generate, AutoBatch) else AutoBatch(generate, most=batch_size))(z)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #bab8d888
@@ -171,7 +177,8 @@ PRETRAINED = {'digits': files('autogan_nb') / 'pretrained' / 'digits.safetensors
 @patch
 def card_facts(self: DerivedGenerator) -> dict: # name to value
     "Return what the model card says besides settings and notes: the size of the images, and a drawing."
-    return dict(size=self.size, drawing=''.join(f'\n    {line}'.rstrip(' ') for line in self.arch.draw().splitlines()))
+    drawing = ''.join(f'\n    {line}'.rstrip(' ') for line in self.arch.draw().splitlines())
+    return dict(size=self.size, n_classes=self.n_classes, drawing=drawing)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #5a8310fd
 @patch(cls_method=True)

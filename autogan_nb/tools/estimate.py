@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from fastcore.basics import patch
 from typing import NamedTuple
 from ..core import make_rng
+from ..conditional.labelled import check_labels, labelled_settings, needs_labels
 from ..data.images import check_size
+from ..gan.extras import some_labels
 from ..loops import at_a_time, side_by_side
 from ..metrics.evaluator import reward_function
 from ..search.derive import FinalTraining
@@ -112,7 +114,8 @@ REWARD_IMAGES = 100 # at most so many are generated and scored for a measurement
 def _search_costs(preset, evaluator, costs):
     "Measure a cycle and a reward at each size."
     config = replace(preset.search, reward_images=min(preset.search.reward_images, REWARD_IMAGES))
-    reward, rng = reward_function(evaluator, config.objective), make_rng(0)
+    objective, rng = 'fid' if needs_labels(config.objective) else config.objective, make_rng(0)        # takes as long
+    reward = reward_function(evaluator, objective)
     task = SharedGAN(evaluator.data, reward, config, preset.search_gan, engine=preset.engine)
     share = preset.search.reward_images / config.reward_images
     for cells in range(1, task.n_cells + 1):
@@ -130,8 +133,8 @@ def _training_costs(preset, evaluator, arch, trained, costs):
     trainings = [FinalTraining(a, evaluator.data, preset.final_gan, preset.train, engine=preset.engine) for a in drawn]
     with side_by_side(len(trainings), device) as work:
         costs['step', preset.size] = seconds_each(lambda: list(work(FinalTraining.step, trainings)), device)
-    z = trainings[0].trainer.latents(REWARD_IMAGES)
-    score = lambda: evaluator.reward(trainings[0].generator(z))
+    z, generator = trainings[0].trainer.latents(REWARD_IMAGES), trainings[0].generator
+    score = lambda: evaluator.reward(generator(z, *some_labels(generator, REWARD_IMAGES)))
     with torch.no_grad(): costs['image', preset.size] = seconds_each(score, device, least=1) / REWARD_IMAGES
 
 # %% ../../nbs/tools/123_estimate.ipynb #2bd51ba9
@@ -142,6 +145,7 @@ def measure_costs(
 ) -> dict: # (what, size) to seconds
     "Do a few of everything that a job does, on throwaway networks, and return what each costs on this machine."
     costs = {}
+    if preset.conditional is not None: preset = labelled_settings(preset, len(check_labels(evaluator.data)))
     if arch is None: _search_costs(preset, evaluator, costs)
     trained = 1 if arch is not None else contenders_of(preset)
     _training_costs(preset, evaluator, arch, trained, costs)
