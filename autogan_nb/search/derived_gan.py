@@ -19,7 +19,7 @@ from ..files import HubModel
 from ..gan.extras import add_layers
 from ..gan.layers import as_maps, plain_forms, xavier_init_
 from ..loops import AutoBatch
-from .shared_gan import Cell, ToImage, call_part, run_cells
+from .shared_gan import ToImage, build_cells, call_part, run_cells
 from .space import Architecture
 
 # %% ../../nbs/search/43_derived_gan.ipynb #6d57e4a4
@@ -62,8 +62,8 @@ class DerivedGenerator(HubModel, pipeline_tag='unconditional-image-generation', 
         self.arch, self.call = Architecture.parse(arch), call_part
         self.width, self.latent_dim, self.bottom, self.channels = width, latent_dim, bottom, channels
         self.linear = nn.Linear(latent_dim, width * bottom**2)
-        self.cells = nn.ModuleList(Cell(width, [choice], running=True) for choice in self.arch)
-        self.to_image = ToImage(width, channels, running=True)
+        self.cells, last = build_cells(width, ([choice] for choice in self.arch), running=True)
+        self.to_image = ToImage(last, channels, running=True)
         self.layers = add_layers(xavier_init_(self), layers)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -125,7 +125,8 @@ def derive_from(
         raise ValueError(f'the architecture has {len(arch)} cells, but the shared generator has weights for 1 to {len(shared.cells)}')
     derived = DerivedGenerator(arch, shared.width, shared.latent_dim, shared.bottom, shared.channels, shared.layers)
     weights = shared.state_dict()
-    derived.load_state_dict({name: weights[name] for name in derived.state_dict() if name in weights}, strict=False)
+    first = {name: weights[name][tuple(map(slice, own.shape))] for name, own in derived.state_dict().items() if name in weights}
+    derived.load_state_dict(first, strict=False)
     derived.to(next(shared.parameters()).device)
     return settle_statistics(derived, make_rng(0), batches).train() if batches else derived
 

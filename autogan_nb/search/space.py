@@ -14,19 +14,17 @@ from math import prod
 from typing import Callable, NamedTuple
 import torch
 from fastcore.basics import patch
-from ..gan.choices import ACTIVATIONS, CONVS, NORMS, UPS
-from ..settings import load_rooms
+from ..gan.choices import QUESTIONS, USUAL, unusual_answers
+from ..settings import find_row, load_rooms
 
 # %% ../../nbs/search/40_space.ipynb #81af6052
 _brief = reprlib.Repr(); _brief.maxstring = _brief.maxother = 80
 def _short(value): return _brief.repr(value)   # an error message must not repeat a megabyte of input
 
 def _check(name, value, choices, where=''):
-    if name in _REGISTRIES and value not in tuple(choices): load_rooms()
+    if name in QUESTIONS and value not in tuple(choices): load_rooms()
     if value in tuple(choices): return
     raise ValueError(f"{where}{name} must be one of {', '.join(map(str, choices))}, got {_short(value)}")
-
-_REGISTRIES = {'conv': CONVS, 'norm': NORMS, 'up': UPS, 'activation': ACTIVATIONS}
 
 @dataclass(frozen=True, order=True, repr=False)
 class CellArch:
@@ -37,38 +35,42 @@ class CellArch:
     shortcut: bool  # whether the cell's input is added to its output
     skips: tuple[bool, ...] = ()  # skips[i]: whether the cell takes cell i's skip output; one answer per earlier cell
     activation: str = 'relu'  # the paper uses no other
+    width: str = 'full'  # the cell's channels: 'quarter', 'half', 'full', 'double' or 'quadruple' the network's; always full in the paper
+    attention: str = 'none'  # 'none', or 'self' for self-attention behind the output; never in the paper
     def __post_init__(self):
-        for name, choices in (*_REGISTRIES.items(), ('shortcut', (False, True))): _check(name, getattr(self, name), choices)
+        for name, choices in (*QUESTIONS.items(), ('shortcut', (False, True))): _check(name, getattr(self, name), choices)
         for skip in self.skips: _check('a skip', skip, (False, True))
         object.__setattr__(self, 'shortcut', bool(self.shortcut))
         object.__setattr__(self, 'skips', tuple(map(bool, self.skips)))
     @property
     def index(self) -> int: return len(self.skips)  # the cell's position, counted from 0: one skip answer per earlier cell
     def __repr__(self): return f"CellArch({', '.join(f'{name}={value!r}' for name, value in _answers(self).items())})"
-def _answers(cell): return {name: value for name, value in asdict(cell).items() if (name, value) != ('activation', 'relu')}
+def _answers(cell): return {name: value for name, value in asdict(cell).items() if value != USUAL.get(name)}
 
 # %% ../../nbs/search/40_space.ipynb #1d8d59f7
 @patch
 def __str__(self: CellArch) -> str:
     "Return the cell as text, e.g. `pre-none-nearest-sc-s0`"
     skips = [f's{i}' for i, taken in enumerate(self.skips) if taken]
-    return '-'.join([self.conv, self.norm, self.up, *[self.activation] * (self.activation != 'relu'), *['sc'] * self.shortcut, *skips])
+    unusual = [answer for question, usual in USUAL.items() if (answer := getattr(self, question)) != usual]
+    return '-'.join([self.conv, self.norm, self.up, *unusual, *['sc'] * self.shortcut, *skips])
 
 def _parse_cell(text, index):
     where, parts = f'cell {index} ({_short(text)}): ', text.lower().split('-')
     if len(parts) < 3: raise ValueError(f'{where}expected conv-norm-up, then optionally -sc -s0 -s1, as in pre-none-nearest-sc')
-    for name, part in zip(('conv', 'norm', 'up'), parts): _check(name, part, _REGISTRIES[name], where)
-    flags, skips, others = parts[3:], [f's{i}' for i in range(index)], [name for name in ACTIVATIONS if name != 'relu']
-    for flag in flags: _check('what follows conv-norm-up', flag, [*others, 'sc', *skips], where)
+    for name, part in zip(('conv', 'norm', 'up'), parts): _check(name, part, QUESTIONS[name], where)
+    flags, own, given = parts[3:], ['sc', *(f's{i}' for i in range(index))], {}
+    if not {*flags} <= {*own, *unusual_answers()}: load_rooms()
+    for flag in flags: _check('what follows conv-norm-up', flag, [*own, *(unusual := unusual_answers())], where)
     if len(set(flags)) < len(flags): raise ValueError(f'{where}a part appears twice')
-    activations = [flag for flag in flags if flag in others] or ['relu']
-    if len(activations) > 1: raise ValueError(f"{where}a cell has one activation, got {', '.join(activations)}")
-    return CellArch(*parts[:3], 'sc' in flags, tuple(skip in flags for skip in skips), activations[0])
+    for flag in (flag for flag in flags if flag not in own):
+        if (other := given.setdefault(unusual[flag], flag)) != flag:
+            raise ValueError(f'{where}a cell has one {unusual[flag]}, got {other} and {flag}')
+    return CellArch(*parts[:3], 'sc' in flags, tuple(skip in flags for skip in own[1:]), **given)
 
 # %% ../../nbs/search/40_space.ipynb #5623b463
-_MOST = 16   # cells in an architecture; starting from 4 pixels, they lead to images of 262,144 pixels a side
-def _count(n):
-    if n > _MOST: raise ValueError(f'an architecture has at most {_MOST} cells, got {n:,}')
+def _count(n):   # 16 cells lead from 4 pixels to images of 262,144 pixels a side
+    if n > 16: raise ValueError(f'an architecture has at most 16 cells, got {n:,}')
 
 @dataclass(frozen=True, order=True, repr=False)
 class Architecture:
@@ -80,7 +82,6 @@ class Architecture:
         for i, cell in enumerate(self.cells):
             if not isinstance(cell, CellArch): raise TypeError(f'cell {i} must be a CellArch, got {_short(cell)}')
             if cell.index != i: raise ValueError(f'cell {i} needs {i} skip answers, one per earlier cell, got {cell.index}: {cell}')
-
     def __len__(self): return len(self.cells)
     def __getitem__(self, i): return self.cells[i]
     def __str__(self): return ','.join(map(str, self.cells))
@@ -185,7 +186,7 @@ def cost(self: Space, arch):
     return self.cost_of(arch)
 
 # %% ../../nbs/search/40_space.ipynb #5cf1753f
-_LETTERS = {'C': 'conv', 'N': 'norm', 'U': 'up', 'A': 'activation', 'SC': 'shortcut'}   # a decision's name -> a cell's field
+_LETTERS = {'C': 'conv', 'N': 'norm', 'U': 'up', 'A': 'activation', 'W': 'width', 'SA': 'attention', 'SC': 'shortcut'}   # a cell's field
 
 class AutoGANSpace(Space):
     "The generators whose cells choose among the given rows of the registries; ValueError for a name in no registry"
@@ -195,17 +196,20 @@ class AutoGANSpace(Space):
         ups: tuple = ('bilinear', 'nearest', 'deconv'),  # names in `UPS`
         convs: tuple = ('post', 'pre'),  # names in `CONVS`
         activations: tuple = ('relu',),  # names in `ACTIVATIONS`
+        widths: tuple = ('full',),  # names in `WIDTHS`
+        attentions: tuple = ('none',),  # names in `ATTENTIONS`
         cost: Callable | None = None,  # a function from an `Architecture` to its cost, used by `cost`
     ):
-        self.choices = dict(conv=tuple(convs), norm=tuple(norms), up=tuple(ups), activation=tuple(activations), shortcut=(False, True))
-        for name, rows in _REGISTRIES.items():
+        self.choices = dict(zip(QUESTIONS, map(tuple, (convs, norms, ups, activations, widths, attentions))), shortcut=(False, True))
+        for name, rows in QUESTIONS.items():
             for choice in self.choices[name]: _check(name, choice, rows)
             if not self.choices[name]: raise ValueError(f'a space needs at least one {name}')
         self.cost_of = cost
 
-    def __repr__(self): return f"AutoGANSpace({', '.join(f'{name}s={self.choices[name]}' for name in _REGISTRIES)})"
+    def __repr__(self):
+        return f"AutoGANSpace({', '.join(f'{name}s={self.choices[name]}' for name in QUESTIONS if self.choices[name] != (USUAL.get(name),))})"
     def cell_schema(self, index: int) -> tuple[Decision, ...]:  # index: the cell's position, counted from 0
-        "Return one decision per earlier cell, then those of C, N, U, A, SC with several choices; ValueError for an index below 0"
+        "Return one decision per earlier cell, then those of C, N, U, A, W, SA, SC with several choices; ValueError for an index below 0"
         if index < 0: raise ValueError(f'cells are counted from 0, got cell index {index}')
         skips = (Decision(f'skip_{i + 1}', (False, True)) for i in range(index))
         return (*skips, *(Decision(letter, self.choices[name]) for letter, name in _LETTERS.items() if len(self.choices[name]) > 1))
@@ -330,7 +334,6 @@ def _from_values(values):
     return Architecture(values) if values and isinstance(values[0], CellArch) else Architecture.from_vector(values)
 
 _LONGEST = 20_000   # most characters that `parse` reads; the JSON of the longest architecture has a third of that
-
 @patch(cls_method=True)
 def parse(cls: Architecture, text) -> Architecture:  # text: a name, an architecture string, the vector as text or integers, JSON, cells
     "Return the architecture that a text or a vector describes; ValueError if it describes none"
