@@ -118,7 +118,8 @@ def _view(layer, cut, **attributes):
     "Return a shallow copy of a layer, with its tensors cut by a function of name and tensor, and other attributes"
     kind = type_before_parametrizations(layer)
     view, shares = kind.__new__(kind), layer.parametrizations if is_parametrized(layer) else ()
-    cuts = lambda names: {name: tensor if (tensor := getattr(layer, name)) is None or not tensor.dim() else cut(name, tensor) for name in names}
+    one = lambda name, tensor: tensor if tensor is None or not tensor.dim() else cut(name, tensor)
+    cuts = lambda names: {name: one(name, getattr(layer, name)) for name in names}
     vars(view).update(vars(layer), _parameters=cuts([*layer._parameters, *shares]), _buffers=cuts(layer._buffers), **attributes)
     return view
 

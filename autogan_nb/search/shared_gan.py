@@ -188,7 +188,8 @@ class ToImage(nn.Sequential):
 
     def forward(self, x):
         norm, relu, conv, tanh = self
-        if x.shape[1] < conv.in_channels: norm, conv = (first_channels(layer, x.shape[1], out) for layer, out in ((norm, x.shape[1]), (conv, conv.out_channels)))
+        n = x.shape[1]
+        if n < conv.in_channels: norm, conv = first_channels(norm, n, n), first_channels(conv, n, conv.out_channels)
         return tanh(conv3x3(relu(norm(x)), conv))
 
 # %% ../../nbs/search/42_shared_gan.ipynb #d291ba3c

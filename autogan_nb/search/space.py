@@ -9,6 +9,7 @@ __all__ = ['AUTOGAN', 'cell_schema', 'all_cells', 'count_architectures', 'random
 # %% ../../nbs/search/40_space.ipynb #04e6ff07
 import json, operator, re, reprlib
 from dataclasses import asdict, dataclass
+from functools import reduce
 from itertools import product
 from math import prod
 from typing import Callable, NamedTuple
@@ -138,14 +139,11 @@ def random(self: Space, steps: int, rng: torch.Generator):  # rng: source of ran
     arch = self.root
     for _ in range(steps): arch = self.grow(arch, [_draw(d.n, rng) for d in self.schema(arch)])
     return arch
-
 def _draw(n, rng): return torch.randint(n, (), generator=rng, device=rng.device).item()
 
 def decode(space: Space, steps):  # steps: one sequence of tokens per step
     "Return the architecture that grows from the root with these tokens"
-    arch = space.root
-    for tokens in steps: arch = space.grow(arch, tokens)
-    return arch
+    return reduce(space.grow, steps, space.root)
 
 # %% ../../nbs/search/40_space.ipynb #44c76cca
 def _schemas(space, steps): return [space.schema(decode(space, steps[:i])) for i in range(len(steps))]
@@ -205,9 +203,9 @@ class AutoGANSpace(Space):
             for choice in self.choices[name]: _check(name, choice, rows)
             if not self.choices[name]: raise ValueError(f'a space needs at least one {name}')
         self.cost_of = cost
-
     def __repr__(self):
-        return f"AutoGANSpace({', '.join(f'{name}s={self.choices[name]}' for name in QUESTIONS if self.choices[name] != (USUAL.get(name),))})"
+        asked = (name for name in QUESTIONS if self.choices[name] != (USUAL.get(name),))
+        return f"AutoGANSpace({', '.join(f'{name}s={self.choices[name]}' for name in asked)})"
     def cell_schema(self, index: int) -> tuple[Decision, ...]:  # index: the cell's position, counted from 0
         "Return one decision per earlier cell, then those of C, N, U, A, W, SA, SC with several choices; ValueError for an index below 0"
         if index < 0: raise ValueError(f'cells are counted from 0, got cell index {index}')
@@ -246,8 +244,7 @@ def cell_of(self: AutoGANSpace, tokens, index: int) -> CellArch:  # tokens: a li
 @patch
 def parse(self: AutoGANSpace, text) -> Architecture:
     "Read an architecture in any form that `Architecture.parse` reads; ValueError if it is not in the space"
-    arch = Architecture.parse(text)
-    for cell in arch: self.check(cell)
+    for cell in (arch := Architecture.parse(text)): self.check(cell)
     return arch
 
 @patch
@@ -256,9 +253,7 @@ def cells(self: AutoGANSpace, index: int):  # returns an iterator
     for tokens in product(*(range(d.n) for d in self.cell_schema(index))): yield self.cell_of(tokens, index)
 
 AUTOGAN = AutoGANSpace()
-
 cell_schema, all_cells, count_architectures, random_architecture = AUTOGAN.cell_schema, AUTOGAN.cells, AUTOGAN.count, AUTOGAN.random
-
 def count_cells(index: int) -> int:
     "Count the cells of the paper's space that are possible at this position"
     return prod(d.n for d in cell_schema(index))
@@ -323,8 +318,8 @@ def from_json(cls: Architecture, text: str) -> Architecture:  # text: as `to_jso
 
 # %% ../../nbs/search/40_space.ipynb #a94a9bf7
 def _no_architecture(value):
-    expected = f"{', '.join(NAMED | HAND_MADE)}, cells like {A[0]}, a vector like {A.to_vector()[:4]} or JSON"
-    return ValueError(f'{_short(value)} is not an architecture: expected {expected}')
+    names = ', '.join(NAMED | HAND_MADE)
+    return ValueError(f'{_short(value)} is not an architecture: expected {names}, cells like {A[0]}, a vector like {A.to_vector()[:4]} or JSON')
 
 def _from_values(values):
     try:
