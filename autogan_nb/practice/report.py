@@ -24,7 +24,7 @@ from .figures import show_copies, tiles
 from .runs import current, file_name, RunFolder
 from ..search.derived_gan import DerivedGenerator, derive_from, generate_images, load_generator
 from ..search.shared_gan import SharedGenerator
-from ..search.space import Architecture
+from ..search.space import Architecture, get_space
 from ..search.drawings import compare
 from ..strategies.costs import cost_in
 from ..show import DisplayText, html_table
@@ -60,6 +60,9 @@ class Report:
         "A short description of the run."
         kind = 'a training run' if self.alone else 'a search'
         return f'{self.run.path.name}: {kind} on {self.preset["data"]} at {self.size}x{self.size} pixels, seed {self.seed}'
+
+    @property
+    def space(self): return get_space(self.preset['search'].get('space', 'autogan')) # the `AutoGANSpace` that was searched
 
     @property
     def status(self) -> str: # 'finished', 'running' or 'stopped'
@@ -196,7 +199,7 @@ def _shared(report, arch):
     "Build the generator of an architecture from the shared weights of a search."
     gan = report.preset['search_gan']
     sizes = gan['g_width'], gan['latent_dim'], gan['bottom'], report.preset['channels']
-    G = SharedGenerator(len(report.preset['search']['grow_after']) + 1, *sizes)
+    G = SharedGenerator(len(report.preset['search']['grow_after']) + 1, *sizes, report.space)
     G.load_state_dict(_trainer(report.state['search'])['G'])
     return derive_from(G, arch).eval(), f'{arch} with the shared weights of the search'
 
