@@ -20,17 +20,17 @@ from ..gan.extras import add_layers
 from ..gan.layers import as_maps, plain_forms, xavier_init_
 from ..loops import AutoBatch
 from .shared_gan import ToImage, build_cells, call_part, run_cells
-from .space import Architecture
+from .space import AUTOGAN, Architecture
 
 # %% ../../nbs/search/43_derived_gan.ipynb #6d57e4a4
 _CARD = """---
 {{ card_data }}
 ---
 
-# A GAN generator from AutoGAN's search space
+# A GAN generator{{ " from AutoGAN's search space" if in_paper else '' }}
 
 It turns {{ latent_dim }} random numbers into a {{ 'greyscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
-The search space is AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
+The search space {{ 'is' if in_paper else 'extends' }} AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
 
     {{ arch }}
 {{ drawing }}
@@ -160,10 +160,15 @@ def load_generator(
 PRETRAINED = {'digits': files('autogan_nb') / 'pretrained' / 'digits.safetensors'} # name to file
 
 # %% ../../nbs/search/43_derived_gan.ipynb #4577fa8d
+def _in_paper(arch):
+    try: return bool(AUTOGAN.parse(arch))
+    except ValueError: return False
+
 @patch
 def card_facts(self: DerivedGenerator) -> dict: # name to value
-    "Return what the model card says besides settings and notes: the size of the images, and a drawing."
-    return dict(size=self.size, drawing=''.join(f'\n    {line}'.rstrip(' ') for line in self.arch.draw().splitlines()))
+    "Return what the model card says besides settings and notes: the images' size, whether the paper has such generators, a drawing."
+    drawing = ''.join(f'\n    {line}'.rstrip(' ') for line in self.arch.draw().splitlines())
+    return dict(size=self.size, in_paper=_in_paper(self.arch), drawing=drawing)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #5a8310fd
 @patch(cls_method=True)
