@@ -288,9 +288,9 @@ def test_a_search_among_widths(tmp_path):
     rows, log = json.loads((tmp_path/'run/architectures.json').read_text()), (tmp_path/'run/log.jsonl').read_text().splitlines()
     assert any(f'-{width}' in row['arch'] for row in rows for width in ('half', 'double')) and ' width' in out
     assert [len(json.loads(line)['choices']['W']) for line in log if '"search"' in line] == [3, 3]
-    assert '--space wide' in json.loads((tmp_path/'run/config.json').read_text())['command']
+    assert '--space wide' in json.loads((tmp_path/'run/config.json').read_text())['config']['command']
     code, _, err = run(tmp_path, 'autogan_train', '--arch', 'run', *'--steps 2 --eval_images 100 --device cpu --no-report --out again'.split())
-    assert code == 0 and json.loads((tmp_path/'again/config.json').read_text())['arch'] in [row['arch'] for row in rows], err
+    assert code == 0 and json.loads((tmp_path/'again/config.json').read_text())['config']['arch'] in [row['arch'] for row in rows], err
 
 
 def test_a_folder_from_another_place_and_its_resume(tmp_path):
