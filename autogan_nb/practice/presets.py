@@ -131,10 +131,10 @@ class Option(NamedTuple):
     of: tuple       # dotted names of the settings that it changes
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
-_in_search = 'space strategy objective iterations grow_after epochs controller_steps candidates top_k reward_images max_macs max_params'.split()
+_search = 'space strategy objective iterations grow_after epochs controller_steps candidates top_k reward_images max_macs max_params'.split()
 OPTIONS = {name: Option('data', (name,)) for name in ('data', 'root', 'stream', 'workers', 'broken', 'fit', 'size', 'channels')} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
-} | {name: Option('search', (f'search.{name}',)) for name in _in_search} | {
+} | {name: Option('search', (f'search.{name}',)) for name in _search} | {
     'finalists': Option('search', ('train.finalists',)),
     'steps': Option('training', ('train.steps',)),
     'loss': Option('training', ('final_gan.loss', 'search_gan.loss')),

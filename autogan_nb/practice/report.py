@@ -63,7 +63,6 @@ class Report:
 
     @property
     def space(self): return get_space(self.preset['search'].get('space', 'autogan')) # the `AutoGANSpace` that was searched
-
     @property
     def status(self) -> str: # 'finished', 'running' or 'stopped'
         "Whether the run is finished, still running or stopped."
