@@ -27,10 +27,10 @@ _CARD = """---
 {{ card_data }}
 ---
 
-# A GAN generator{{ " from AutoGAN's search space" if in_paper else '' }}
+# A GAN generator{{ " from AutoGAN's search space" if verb == 'is' else '' }}
 
 It turns {{ latent_dim }} random numbers into a {{ 'greyscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
-The search space {{ 'is' if in_paper else 'extends' }} AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
+The search space {{ verb }} AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
 
     {{ arch }}
 {{ drawing }}
@@ -168,7 +168,7 @@ def _in_paper(arch):
 def card_facts(self: DerivedGenerator) -> dict: # name to value
     "Return what the model card says besides settings and notes: the images' size, whether the paper has such generators, a drawing."
     drawing = ''.join(f'\n    {line}'.rstrip(' ') for line in self.arch.draw().splitlines())
-    return dict(size=self.size, in_paper=_in_paper(self.arch), drawing=drawing)
+    return dict(size=self.size, verb='is' if _in_paper(self.arch) else 'extends', drawing=drawing)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #5a8310fd
 @patch(cls_method=True)
