@@ -16,7 +16,6 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from ..conditional.labelled import generator_layers
 from ..data.datasets import DATASETS
 from ..data.streaming import open_data
 from ..files import write_atomic
@@ -29,6 +28,7 @@ from ..search.space import Architecture, get_space
 from ..search.drawings import compare
 from ..strategies.costs import cost_in
 from ..show import DisplayText, html_table
+from ..shell import needed
 
 # %% ../../nbs/practice/106_report.ipynb #cbcf2bb4
 _NEEDED = {'data', 'size', 'channels', 'search', 'search_gan', 'final_gan', 'train'}
@@ -42,8 +42,8 @@ class Report:
         self.run.path = self.run.path.resolve()
         self.preset, self.seed, self.state = self.run.config.get('preset'), self.run.config.get('seed'), {}
         if not isinstance(self.preset, dict) or not _NEEDED <= self.preset.keys():
-            needed = ', '.join(sorted(_NEEDED))
-            raise ValueError(f'{path} holds no run of autogan_search or autogan_train: its config.json has no preset with {needed}')
+            parts = ', '.join(sorted(_NEEDED))
+            raise ValueError(f'{path} holds no run of autogan_search or autogan_train: its config.json has no preset with {parts}')
         self.alone, self.size = 'arch' in self.run.config, self.preset['size']      # alone: one given architecture, no search
         with warnings.catch_warnings(), suppress(RuntimeError):                     # about checkpoints that cannot be read
             warnings.simplefilter('ignore')
@@ -52,6 +52,7 @@ class Report:
         for record in current(self.run.records()): records.get(record.get('kind'), []).append(record)
         self.searched, self.trained, self.evals, self.measured, self.faults = records.values()
         self.real = {int(size): score for size, score in self.state.get('real', {}).items()}
+        if self.preset.get('conditional'): needed('conditional.labelled')           # has rewards of its own
         objective = str(self.preset['search'].get('objective', 'is'))
         self.reward = REWARDS.get(objective, Reward(objective))                     # Reward: of a row that isn't registered here
         self.label = self.reward.label(self.preset.get('extractor', 'inception'))
@@ -187,7 +188,8 @@ def _trainer(saved):
 # %% ../../nbs/practice/106_report.ipynb #ce6a317e
 def _shape(report, name):
     "Return the arguments of a run's generator."
-    gan, layers = report.preset[name], generator_layers(report.preset, name, len(report.run.config.get('classes', ())))
+    gan, layers = report.preset[name], needed('conditional.labelled').generator_layers(
+        report.preset, name, len(report.run.config.get('classes', ())))
     return dict(width=gan['g_width'], latent_dim=gan['latent_dim'], bottom=gan['bottom'], channels=report.preset['channels'], layers=layers)
 
 def _in_training(report, name, training):
