@@ -133,9 +133,9 @@ class Option(NamedTuple):
     of: tuple       # dotted names of the settings that it changes
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
-_search = 'space strategy objective iterations grow_after epochs controller_steps candidates top_k reward_images max_macs max_params'.split()
-_of_data = 'data root stream workers broken fit size channels conditional'.split()
-OPTIONS = {name: Option('data', (name,)) for name in _of_data} | {
+_search = ('space strategy objective iterations grow_after epochs controller_steps candidates top_k reward_images '
+           'max_macs max_params').split()
+OPTIONS = {name: Option('data', (name,)) for name in 'data root stream workers broken fit size channels conditional'.split()} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
 } | {name: Option('search', (f'search.{name}',)) for name in _search} | {
     'finalists': Option('search', ('train.finalists',)),

@@ -64,13 +64,12 @@ class Report:
         return f'{self.run.path.name}: {kind} on {self.preset["data"]} at {self.size}x{self.size} pixels, seed {self.seed}'
 
     @property
-    def space(self): return get_space(self.preset['search'].get('space', 'autogan')) # the `AutoGANSpace` that was searched
-    @property
     def status(self) -> str: # 'finished', 'running' or 'stopped'
         "Whether the run is finished, still running or stopped."
         if (self.run.path / 'scores.json').exists(): return 'finished'
         return 'running' if _in_use(self.run.path) else 'stopped'
 
+    space = property(lambda self: get_space(self.preset['search'].get('space', 'autogan'))) # that was searched
     def __repr__(self): return f'Report({self.title!r}, {self.status})'
 
 # %% ../../nbs/practice/106_report.ipynb #752e08aa
@@ -188,9 +187,10 @@ def _trainer(saved):
 # %% ../../nbs/practice/106_report.ipynb #ce6a317e
 def _shape(report, name):
     "Return the arguments of a run's generator."
-    gan, layers = report.preset[name], needed('conditional.labelled').generator_layers(
-        report.preset, name, len(report.run.config.get('classes', ())))
-    return dict(width=gan['g_width'], latent_dim=gan['latent_dim'], bottom=gan['bottom'], channels=report.preset['channels'], layers=layers)
+    preset, n_classes = report.preset, len(report.run.config.get('classes', ()))
+    width, latent_dim, bottom = (preset[name][part] for part in ('g_width', 'latent_dim', 'bottom'))
+    layers = needed('conditional.labelled').generator_layers(preset, name, n_classes)
+    return dict(width=width, latent_dim=latent_dim, bottom=bottom, channels=preset['channels'], layers=layers)
 
 def _in_training(report, name, training):
     "Build the averaged generator of a contender from the state of its training."
