@@ -134,8 +134,7 @@ def _repr_html_(self: Report):
 def ranked(self: Report) -> list: # of (name, architecture, reward or None)
     "Return the run's architectures so far: the selected one first, then the others by score."
     if done := self.results('architectures.json'):
-        first = self.selected
-        return [(row['name'], Architecture.parse(row['arch']), row['reward']) for row in sorted(done, key=lambda row: row['name'] != first)]
+        return [(r['name'], Architecture.parse(r['arch']), r['reward']) for r in sorted(done, key=lambda r: r['name'] != self.selected)]
     if going := self.state.get('contenders'):
         rewards = dict(self.state.get('finalists', []))
         return [(name, Architecture.parse(arch), rewards.get(arch)) for name, arch in going.items()]
@@ -187,10 +186,9 @@ def _trainer(saved):
 # %% ../../nbs/practice/106_report.ipynb #ce6a317e
 def _shape(report, name):
     "Return the arguments of a run's generator."
-    preset, n_classes = report.preset, len(report.run.config.get('classes', ()))
-    width, latent_dim, bottom = (preset[name][part] for part in ('g_width', 'latent_dim', 'bottom'))
-    layers = needed('conditional.labelled').generator_layers(preset, name, n_classes)
-    return dict(width=width, latent_dim=latent_dim, bottom=bottom, channels=preset['channels'], layers=layers)
+    gan, layers_of = report.preset[name], needed('conditional.labelled').generator_layers
+    sizes = dict(width=gan['g_width'], latent_dim=gan['latent_dim'], bottom=gan['bottom'], channels=report.preset['channels'])
+    return sizes | dict(layers=layers_of(report.preset, name, len(report.run.config.get('classes', ()))))
 
 def _in_training(report, name, training):
     "Build the averaged generator of a contender from the state of its training."
@@ -262,12 +260,11 @@ def show_command(
     report: Report, # any run
 ) -> DisplayText:
     "Show the command that reproduces a run, and those that made it longer."
-    said = report.run.config.get('command')
-    if not said: return note_if(True, 'The command was not recorded; use the settings below instead.')
+    if not (said := report.run.config.get('command')): return note_if(True, 'The command was not recorded; use the settings below instead.')
     longer = [f'{said.split()[0]} --resume {report.run.path.name} --{name} {pair[1]}' for changes in report.run.config.get('history', [])
               for name, pair in changes.items() if name in ('steps', 'iterations')]
-    said = '\n'.join([said, *longer])
-    return DisplayText(said, f'<pre>{html.escape(said)}</pre>')
+    text = '\n'.join([said, *longer])
+    return DisplayText(text, f'<pre>{html.escape(text)}</pre>')
 
 # %% ../../nbs/practice/106_report.ipynb #3d383f1c
 TEMPLATE = files('autogan_nb') / 'report.ipynb'
@@ -276,9 +273,8 @@ TEMPLATE = files('autogan_nb') / 'report.ipynb'
 _STYLE = """:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 25%,transparent)}
 body{font:16px/1.55 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;overflow-wrap:break-word}
 h1{font-size:1.5rem;line-height:1.25}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px solid var(--line)}
-img,svg{max-width:100%;height:auto}img{background:#fff;border-radius:4px}pre{overflow-x:auto}
-pre{padding:.6rem;border:1px solid var(--line);border-radius:4px}
-td,th{vertical-align:top;padding:.2em .6em .2em 0}
+img,svg{max-width:100%;height:auto}img{background:#fff;border-radius:4px}td,th{vertical-align:top;padding:.2em .6em .2em 0}
+pre{overflow-x:auto;padding:.6rem;border:1px solid var(--line);border-radius:4px}
 .note{font-style:italic;opacity:.8}a.anchor-link{display:none}"""
 
 _PAGE = """<!doctype html>
