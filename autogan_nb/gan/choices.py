@@ -8,7 +8,6 @@ __all__ = ['CONVS', 'NORMS', 'UPS', 'ACTIVATIONS', 'WIDTHS', 'ATTENTIONS', 'QUES
 
 # %% ../../nbs/gan/27_choices.ipynb #39667de8
 import re
-from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Callable
