@@ -96,8 +96,6 @@ class Cell(nn.Module):
         for up in (up for up, row in UPS.items() if up in ups and row.build):
             self.add_module(f'{name}_{UPS[up].module_name(up)}', nn.Sequential(*[UPS[up].build(inputs, False) for _ in range(doublings)]))
 
-    def channels(self, choice): return self.widths[choice.width] if len(self.widths) > 1 else None # None: all
-
 def _check_cuts(cell):
     "Raise ValueError if the module of a choice can't work with its first channels."
     for block in (*cell.first.values(), *cell.second.values()):
@@ -140,13 +138,13 @@ def forward(self: Cell,
     call = call_part, # calls a part of the cell: (part, x, *choice) to maps
 ) -> tuple: # (output, h), both (n, channels of the choice, 2s, 2s)
     "Run one choice; return the cell's output and its skip output h."
-    channels = self.channels(choice)
-    h = call(self.convolve, x, 'first', choice.conv, choice.norm, choice.activation, choice.up, channels)
+    cut = (self.widths[choice.width],) if len(self.widths) > 1 else () # (): all channels
+    h = call(self.convolve, x, 'first', choice.conv, choice.norm, choice.activation, choice.up, *cut)
     for i, (taken, skip) in enumerate(zip(choice.skips, earlier)):
-        if taken: h = h + call(self.path, skip, f'skip{i}', choice.up, len(earlier) - i, channels)
-    out = call(self.convolve, h, 'second', choice.conv, choice.norm, choice.activation, None, channels)
-    if choice.shortcut: out = out + call(self.path, x, 'shortcut', choice.up, 1, channels)
-    return (call(self.attend, out, choice.attention, channels) if ATTENTIONS[choice.attention].build else out), h
+        if taken: h = h + call(self.path, skip, f'skip{i}', choice.up, len(earlier) - i, *cut)
+    out = call(self.convolve, h, 'second', choice.conv, choice.norm, choice.activation, *(cut and (None, *cut)))
+    if choice.shortcut: out = out + call(self.path, x, 'shortcut', choice.up, 1, *cut)
+    return (call(self.attend, out, choice.attention, *cut) if ATTENTIONS[choice.attention].build else out), h
 
 # %% ../../nbs/search/42_shared_gan.ipynb #d49951e7
 def run_cells(
