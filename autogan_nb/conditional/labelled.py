@@ -15,7 +15,7 @@ from ..gan.configs import GANConfig
 from ..data.named import idx_classes
 from ..metrics.evaluator import Evaluator, evaluate, real_scores, reward_function
 from ..metrics.fid import Moments
-from ..metrics.protocol import REWARDS, Reward, Scores, _minus_log, _undo, get_reward, score_table
+from ..metrics.protocol import REWARDS, Reward, Scores, _minus_log, _undo, get_reward
 from ..show import DisplayText, html_table
 
 # %% ../../nbs/conditional/74_labelled.ipynb #5b675d23
