@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from dataclasses import dataclass
 from fastcore.basics import patch
 from torch import nn
-from ..search.controller import Controller, Samples, choice_counts
+from ..search.controller import Controller, Samples
 from ..search.space import Decision, Space, decode
 
 # %% ../../nbs/nas/91_convolutional.ipynb #a5abb073
@@ -65,6 +65,30 @@ def _layer(text):
 def parse(cls: ConvArch, text) -> ConvArch: # text: as `str` writes it
     "Read a network from its text; ValueError if it describes none"
     return text if isinstance(text, cls) else cls(map(_layer, str(text).split(',')) if text else ())
+
+# %% ../../nbs/nas/91_convolutional.ipynb #23cf7fe1
+_STYLE = ('.cn{max-width:100%;height:auto;font:12px sans-serif}.cn text{fill:currentColor;text-anchor:middle}'
+          '.cn rect,.cn path{fill:none;stroke:currentColor}')
+
+@patch
+def _repr_svg_(self: ConvArch) -> str: # None if there are no layers
+    "Draw the network, from left to right"
+    return _drawn(self) if self.layers else None
+
+# %% ../../nbs/nas/91_convolutional.ipynb #a8639e0f
+def _drawn(arch):
+    "Return the SVG of a network"
+    top, wide = 24 + 9 * max([i - j for i, layer in enumerate(arch.layers) for j in layer.reads], default=0), 96
+    at = lambda i: 12 + wide * i
+    arcs = ''.join(f'M{at(j) + 50} {top}Q{(at(i) + at(j)) / 2 + 40:g} {top - 18 * (i - j)} {at(i) + 30} {top}'
+                   for i, layer in enumerate(arch.layers) for j in layer.reads)
+    notes = lambda i, layer: ['reads image'] * (not layer.reads) + ['to classifier'] * (i in arch.loose)
+    lines = lambda i, layer: zip((top + 15, top + 38, top + 53), (str(layer).partition('@')[0], *notes(i, layer)))
+    boxes = ''.join(f'<rect x="{at(i)}" y="{top}" width="84" height="22" rx="5"/>' + ''.join(
+        f'<text x="{at(i) + 42}" y="{y}">{line}</text>' for y, line in lines(i, layer)) for i, layer in enumerate(arch.layers))
+    width, height = 12 + wide * len(arch), top + 60
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" class="cn" viewBox="0 0 {width} {height}" width="{width}">'
+            f'<style>{_STYLE}</style><path d="{arcs}"/>{boxes}</svg>')
 
 # %% ../../nbs/nas/91_convolutional.ipynb #fad41531
 def joined(

@@ -14,8 +14,8 @@ import torch
 from ..core import to_float, to_uint8
 from ..metrics.protocol import Scores
 from ..search.derived_gan import generate_images
-from ..search.space import Architecture, NAMED, cell_schema
-from ..strategies.costs import cost_in, draw_front
+from ..search.space import AUTOGAN, Architecture, NAMED
+from ..shell import needed
 from ..show import DisplayText, show_images
 
 # %% ../../nbs/practice/105_figures.ipynb #1055eb41
@@ -37,19 +37,19 @@ def plot_losses(
     return fig
 
 # %% ../../nbs/practice/105_figures.ipynb #0b04dc8b
-_DECISIONS = dict(C='conv', N='norm', U='upsampling', SC='shortcut')
+_DECISIONS = dict(C='conv', N='norm', U='upsampling', A='activation', W='width', SA='attention', SC='shortcut')
 
-def _rows(cell):
+def _rows(cell, space):
     "Yield (label, decision, index of the choice) for each row of a cell's heat map."
-    for d in cell_schema(cell):
+    for d in space.cell_schema(cell):
         word = _DECISIONS.get(d.name) or f'skip from cell {int(d.name[5:]) - 1}'
         if d.choices == (False, True): yield word, d.name, 1
         else: yield from [(f'{word}: {choice}', d.name, i) for i, choice in enumerate(d.choices)]
 
 # %% ../../nbs/practice/105_figures.ipynb #eef2b3e1
-def _heat_map(ax, cell, records):
+def _heat_map(ax, cell, records, space):
     "Draw the heat map of one cell."
-    rows = list(_rows(cell))
+    rows = list(_rows(cell, space))
     shares = [[r['choices'][name][i] for r in records] for _, name, i in rows]
     extent = (records[0]['iteration'] + .5, records[-1]['iteration'] + 1.5, len(rows) - .5, -.5)
     image = ax.imshow(shares, aspect='auto', vmin=0, vmax=1, cmap='Blues', extent=extent, interpolation='nearest')
@@ -62,16 +62,17 @@ def _heat_map(ax, cell, records):
 # %% ../../nbs/practice/105_figures.ipynb #08a328e7
 def plot_preferences(
     records: list, # dicts from the log of a search
+    space = AUTOGAN, # the `AutoGANSpace` that was searched
 ): # matplotlib figure
     "Plot how often each choice was sampled, by cell and iteration. ValueError for records without `choices`."
     import matplotlib.pyplot as plt
     if not records or not all('choices' in r for r in records):
         raise ValueError('expected records with `choices`, the shares of the sampled cells')
     stages = [[r for r in records if r['size'] == size] for size in dict.fromkeys(r['size'] for r in records)]
-    heights = [8 + cell for cell in range(len(stages))]
+    heights = [len(list(_rows(cell, space))) - 1 for cell in range(len(stages))]
     size = (7.5, .2 * sum(heights) + .5 * len(stages))
     fig, axes = plt.subplots(len(stages), 1, figsize=size, dpi=80, height_ratios=heights, layout='constrained', squeeze=False)
-    for cell, (ax, its) in enumerate(zip(axes[:, 0], stages)): image = _heat_map(ax, cell, its)
+    for cell, (ax, its) in enumerate(zip(axes[:, 0], stages)): image = _heat_map(ax, cell, its, space)
     axes[-1, 0].set_xlabel('iteration')
     for ax in axes[:, 0]: ax.xaxis.get_major_locator().set_params(integer=True)
     fig.colorbar(image, ax=axes[:, 0], label='share of 200 cells', aspect=40)
@@ -122,11 +123,12 @@ def plot_costs(
     "Plot what a search measured over the multiply-adds of the final generator, with the fronts and with A, B and C."
     import matplotlib.pyplot as plt
     if not (panels := [*_panels(report)]): return None
+    costs = needed('strategies.costs')
     fig, axes = plt.subplots(1, len(panels), figsize=(7.5, 3), dpi=80, layout='constrained', squeeze=False)
-    archs, macs = NAMED | {name: arch for name, arch, _ in report.ranked()}, lambda arch: cost_in(report.preset, arch).macs
+    archs, macs = NAMED | {name: arch for name, arch, _ in report.ranked()}, lambda arch: costs.cost_in(report.preset, arch).macs
     for ax, (points, marks, what, better) in zip(axes[0], panels):
         of_marks = {name: (macs(archs[name]), value) for name, value in marks.items()}
-        draw_front(ax, {arch: (macs(arch), value) for arch, value in points.items()}, of_marks, what, better)
+        costs.draw_front(ax, {arch: (macs(arch), value) for arch, value in points.items()}, of_marks, what, better)
     return fig
 
 # %% ../../nbs/practice/105_figures.ipynb #e25471dd

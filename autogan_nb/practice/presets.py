@@ -71,19 +71,19 @@ def _check_gan(gan, searched, build, shape, channels):
         trainer = SimpleNamespace(objective=objective, rng=torch.Generator(), **dict(zip('GD', build(shape, gan, channels))))
         for technique in changes: technique.prepare(trainer)
 
-def _check_gans(preset):
+def _check_gans(preset, space):
     "Raise ValueError if a name in one of the two GANs is unknown, or stands for something that can't be used there."
-    space, n_cells = needed('search.space'), 1 + len(preset.search.grow_after)
+    n_cells, shared = 1 + len(preset.search.grow_after), needed('search.dynamic_reset').shared_networks
     if preset.conditional is not None: preset = needed('conditional.labelled').labelled_settings(preset, 2)
-    arch = space.Architecture(next(iter(space.AUTOGAN.cells(i))) for i in range(n_cells))
-    _check_gan(preset.search_gan, True, needed('search.dynamic_reset').shared_networks, n_cells, preset.channels)
+    arch = needed('search.space').Architecture(next(iter(space.cells(i))) for i in range(n_cells))
+    _check_gan(preset.search_gan, True, lambda *shape: shared(*shape, space=space), n_cells, preset.channels)
     _check_gan(preset.final_gan, False, needed('search.derive').derived_networks, arch, preset.channels)
 
 def found_in_registries(
     preset: Preset, # names a loss, a strategy, ...
 ) -> Preset: # the same
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
-    _check_gans(preset)
+    _check_gans(preset, needed('search.space').get_space(preset.search.space))
     for text in preset.train.watch: needed('search.derive').make_watcher(text)
     search, fits = preset.search, needed('data.decoding').FITS
     space = needed('strategies.costs').costed(search, preset.final_gan, preset.channels)         # refuses limits that nothing fits
@@ -133,11 +133,11 @@ class Option(NamedTuple):
     of: tuple       # dotted names of the settings that it changes
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
-_in_search = 'strategy objective iterations grow_after epochs controller_steps candidates top_k reward_images max_macs max_params'.split()
+_search = 'space strategy objective iterations grow_after epochs controller_steps candidates top_k reward_images max_macs max_params'.split()
 _of_data = 'data root stream workers broken fit size channels conditional'.split()
 OPTIONS = {name: Option('data', (name,)) for name in _of_data} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
-} | {name: Option('search', (f'search.{name}',)) for name in _in_search} | {
+} | {name: Option('search', (f'search.{name}',)) for name in _search} | {
     'finalists': Option('search', ('train.finalists',)),
     'steps': Option('training', ('train.steps',)),
     'loss': Option('training', ('final_gan.loss', 'search_gan.loss')),

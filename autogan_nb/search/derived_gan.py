@@ -19,19 +19,19 @@ from ..files import HubModel
 from ..gan.extras import TakesLabels, add_layers, some_labels
 from ..gan.layers import as_maps, plain_forms, xavier_init_
 from ..loops import AutoBatch
-from .shared_gan import Cell, ToImage, call_part, run_cells
-from .space import Architecture
+from .shared_gan import ToImage, build_cells, call_part, run_cells
+from .space import AUTOGAN, Architecture
 
 # %% ../../nbs/search/43_derived_gan.ipynb #6d57e4a4
 _CARD = """---
 {{ card_data }}
 ---
 
-# A GAN generator from AutoGAN's search space
+# A GAN generator{{ " from AutoGAN's search space" if verb == 'is' else '' }}
 
 It turns {{ latent_dim }} random numbers{% if n_classes %} and a label from 0 to {{ n_classes - 1 }}{% endif %} into
 a {{ 'greyscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
-The search space is AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
+The search space {{ verb }} AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
 
     {{ arch }}
 {{ drawing }}
@@ -65,8 +65,8 @@ class DerivedGenerator(TakesLabels, HubModel, pipeline_tag='unconditional-image-
         self.arch, self.call = Architecture.parse(arch), call_part
         self.width, self.latent_dim, self.bottom, self.channels = width, latent_dim, bottom, channels
         self.linear = nn.Linear(latent_dim, width * bottom**2)
-        self.cells = nn.ModuleList(Cell(width, [choice], running=True) for choice in self.arch)
-        self.to_image = ToImage(width, channels, running=True)
+        self.cells, last = build_cells(width, ([choice] for choice in self.arch), running=True)
+        self.to_image = ToImage(last, channels, running=True)
         self.layers = add_layers(xavier_init_(self), layers)
 
     def forward(self, z: torch.Tensor, y: torch.Tensor = None) -> torch.Tensor:
@@ -137,7 +137,8 @@ def derive_from(
         raise ValueError(f'the architecture has {len(arch)} cells, but the shared generator has weights for 1 to {len(shared.cells)}')
     derived = DerivedGenerator(arch, shared.width, shared.latent_dim, shared.bottom, shared.channels, shared.layers)
     weights = shared.state_dict()
-    derived.load_state_dict({name: weights[name] for name in derived.state_dict() if name in weights}, strict=False)
+    first = {name: weights[name][tuple(map(slice, own.shape))] for name, own in derived.state_dict().items() if name in weights}
+    derived.load_state_dict(first, strict=False)
     derived.to(next(shared.parameters()).device)
     return settle_statistics(derived, make_rng(0), batches).train() if batches else derived
 
@@ -174,11 +175,15 @@ def load_generator(
 PRETRAINED = {'digits': files('autogan_nb') / 'pretrained' / 'digits.safetensors'} # name to file
 
 # %% ../../nbs/search/43_derived_gan.ipynb #4577fa8d
+def _in_paper(arch):
+    try: return bool(AUTOGAN.parse(arch))
+    except ValueError: return False
+
 @patch
 def card_facts(self: DerivedGenerator) -> dict: # name to value
-    "Return what the model card says besides settings and notes: the size of the images, and a drawing."
+    "Return what the model card says besides settings and notes: the images' size, whether the paper has such generators, a drawing."
     drawing = ''.join(f'\n    {line}'.rstrip(' ') for line in self.arch.draw().splitlines())
-    return dict(size=self.size, n_classes=self.n_classes, drawing=drawing)
+    return dict(size=self.size, n_classes=self.n_classes, verb='is' if _in_paper(self.arch) else 'extends', drawing=drawing)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #5a8310fd
 @patch(cls_method=True)

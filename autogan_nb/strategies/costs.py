@@ -18,8 +18,8 @@ from ..gan.configs import GANConfig, SearchConfig
 from ..gan.layers import plain_forms
 from ..metrics.protocol import Scores, short_count
 from ..search.derived_gan import Cost, DerivedGenerator, generator_cost
-from ..search.mlas import Beam, Proposal, STRATEGIES, Strategy, top_k
-from ..search.space import AUTOGAN, Architecture, NAMED, Space, decode
+from ..search.mlas import Proposal, STRATEGIES, Strategy, top_k
+from ..search.space import Architecture, NAMED, Space, decode, get_space
 from .evolution import Remembering
 
 # %% ../../nbs/strategies/58_costs.ipynb #bb85bb2f
@@ -99,17 +99,16 @@ def cheapest(self: CostedSpace, arch):
 def _cheap_step(self: CostedSpace, arch):
     "Return the tokens of the cheapest next step, found decision by decision"
     schema, tokens, before = self.schema(arch), [0] * len(self.schema(arch)), None
-    weigh = lambda tokens: _excess(self.count_cost(self._filled(self.grow(arch, tokens))), self.limits)
+    weigh = lambda tokens: _excess(self.count_cost(_filled(self, self.grow(arch, tokens))), self.limits)
     while tokens != before:
         before = list(tokens)
         for t, d in enumerate(schema): tokens[t] = min(range(d.n), key=lambda k: weigh([*tokens[:t], k, *tokens[t + 1:]]))
     return tokens
 
 # %% ../../nbs/strategies/58_costs.ipynb #e33353c7
-@patch
-def _filled(self: CostedSpace, arch):
+def _filled(space, arch):
     "Finish an architecture with the first answer to every decision"
-    while len(self.tokens(arch)) < self.steps: arch = self.grow(arch, [0] * len(self.schema(arch)))
+    while len(space.tokens(arch)) < space.steps: arch = space.grow(arch, [0] * len(space.schema(arch)))
     return arch
 
 # %% ../../nbs/strategies/58_costs.ipynb #d827fe2b
@@ -149,14 +148,14 @@ def _costs_of(width, latent_dim, bottom, channels, layers):
 
 # %% ../../nbs/strategies/58_costs.ipynb #b77e1c52
 def costed(
-    search: SearchConfig, # with the limits, and the number of growths
+    search: SearchConfig, # with the space's name, the limits, and the number of growths
     gan: GANConfig, # of the final training
     channels: int, # of the images
-    space = AUTOGAN, # an `AutoGANSpace`
+    space = None, # an `AutoGANSpace`; None: the one that `search` names
 ) -> CostedSpace:
     "Give a space the costs of the final training and the limits of a search; ValueError if nothing fits"
     count = _costs_of(gan.g_width, gan.latent_dim, gan.bottom, channels, tuple(gan.g_layers))
-    return CostedSpace(space, count, 1 + len(search.grow_after), Cost(search.max_params, search.max_macs))
+    return CostedSpace(space or get_space(search.space), count, 1 + len(search.grow_after), Cost(search.max_params, search.max_macs))
 
 # %% ../../nbs/strategies/58_costs.ipynb #f5af1c5d
 def cost_in(
