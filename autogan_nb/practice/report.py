@@ -24,7 +24,7 @@ from .figures import show_copies, tiles
 from .runs import current, file_name, RunFolder
 from ..search.derived_gan import DerivedGenerator, derive_from, generate_images, load_generator
 from ..search.shared_gan import SharedGenerator
-from ..search.space import Architecture
+from ..search.space import Architecture, get_space
 from ..search.drawings import compare
 from ..strategies.costs import cost_in
 from ..show import DisplayText, html_table
@@ -63,6 +63,8 @@ class Report:
         kind = 'a training run' if self.alone else 'a search'
         return f'{self.run.path.name}: {kind} on {self.preset["data"]} at {self.size}x{self.size} pixels, seed {self.seed}'
 
+    @property
+    def space(self): return get_space(self.preset['search'].get('space', 'autogan')) # the `AutoGANSpace` that was searched
     @property
     def status(self) -> str: # 'finished', 'running' or 'stopped'
         "Whether the run is finished, still running or stopped."
@@ -196,7 +198,7 @@ def _in_training(report, name, training):
 # %% ../../nbs/practice/106_report.ipynb #6ab90268
 def _shared(report, arch):
     "Build the generator of an architecture from the shared weights of a search."
-    G = SharedGenerator(len(report.preset['search']['grow_after']) + 1, **_shape(report, 'search_gan'))
+    G = SharedGenerator(len(report.preset['search']['grow_after']) + 1, **_shape(report, 'search_gan'), space=report.space)
     G.load_state_dict(_trainer(report.state['search'])['G'])
     return derive_from(G, arch).eval(), f'{arch} with the shared weights of the search'
 
