@@ -184,15 +184,7 @@ def _trainer(saved):
     return saved.get('task', saved)['trainer']
 
 # %% ../../nbs/practice/106_report.ipynb #ce6a317e
-<<<<<<< ours
-def _shape(report, name):
-    "Return the arguments of a run's generator."
-    gan, layers_of = report.preset[name], needed('conditional.labelled').generator_layers
-    sizes = dict(width=gan['g_width'], latent_dim=gan['latent_dim'], bottom=gan['bottom'], channels=report.preset['channels'])
-    return sizes | dict(layers=layers_of(report.preset, name, len(report.run.config.get('classes', ()))))
-=======
 def _shape(report, gan): return needed('conditional.labelled').generator_shape(report.run.config, gan)
->>>>>>> theirs
 
 def _in_training(report, name, training):
     "Build the averaged generator of a contender from the state of its training."
