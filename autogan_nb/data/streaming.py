@@ -14,7 +14,8 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from .datasets import as_images, data_kind, error_summary, load_data
 from .folders import check_wanted, image_files, report_broken
-from .images import Batches, ImageData, class_names, fingerprint_of, fingerprint_of_data, halvings, resize, split_indices, to_channels
+from .images import Batches, ImageData, class_names, fingerprint_of, fingerprint_of_data, halvings
+from .images import resize, split_indices, to_channels
 from .places import open_place
 from ..show import progress_bar
 

@@ -44,7 +44,8 @@ To generate images:
     G = DerivedGenerator.from_pretrained(...)               # the name of this repository, or a folder
     {% if n_classes %}z, y = torch.randn(16, {{ latent_dim }}), torch.arange(16) % {{ n_classes }}    # y: the classes to draw
     {% else %}z = torch.randn(16, {{ latent_dim }})
-    {% endif %}with torch.no_grad(): images = G(z{% if n_classes %}, y{% endif %})    # (16, {{ channels }}, {{ size }}, {{ size }}), floats in [-1, 1]
+    {% endif %}with torch.no_grad(): images = G(z{% if n_classes %}, y{% endif %})
+    # (16, {{ channels }}, {{ size }}, {{ size }}), floats in [-1, 1]
 {% for name, value in notes.items() %}
 - {{ name }}: {{ value }}{% endfor %}
 """
