@@ -133,7 +133,7 @@ def test_a_killed_search_with_labels_ends_with_the_same_bytes(trained, tmp_path)
     process.send_signal(signal.SIGKILL)
     process.wait()
     code, again, err = run(trained, 'autogan_search', '--resume', tmp_path/'killed', *QUIET)
-    assert (code, again.replace('killed', 'whole')) == (0, out), err
+    assert (code, again.replace(str(tmp_path/'killed'), str(tmp_path/'whole'))) == (0, out), err
     for name in ('generator.safetensors', 'classes.json', 'scores.json', 'architectures.json'):
         assert (tmp_path/'whole'/name).read_bytes() == (tmp_path/'killed'/name).read_bytes(), name
     records = [json.loads(line) for line in (tmp_path/'whole'/'log.jsonl').read_text().splitlines()]
