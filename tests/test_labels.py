@@ -25,7 +25,8 @@ QUIET = '--device', 'cpu', '-q', '--no-report'
 SMALL = ('--recipe', 'digits', '--data', 'digits37', '--channels', 1, '--extractor', 'digits', '--g-width', 8, '--d-width', 8,
          '--eval-images', 150, '--set', 'train.splits=2', *QUIET)
 SEARCH = ('--size', 8, '--iterations', 2, '--epochs', .5, '--controller-steps', 2, '--candidates', 3, '--top-k', 2, '--finalists', 1,
-          '--reward-images', 40, '--steps', 20, '--conditional', 'reacgan', '--set', 'search_gan.g_width=8', '--set', 'search_gan.d_width=8')
+          '--reward-images', 40, '--steps', 20, '--conditional', 'reacgan',
+          '--set', 'search_gan.g_width=8', '--set', 'search_gan.d_width=8')
 
 
 def write_classes(folder, classes=(3, 7), n=40, size=16):
@@ -33,7 +34,8 @@ def write_classes(folder, classes=(3, 7), n=40, size=16):
     data = digits(size)
     for label in classes:
         (folder/str(label)).mkdir(parents=True, exist_ok=True)
-        for k, image in enumerate(data.images[data.labels == label][:n].numpy()): Image.fromarray(image[0]).save(folder/str(label)/f'{k:03}.png')
+        for k, image in enumerate(data.images[data.labels == label][:n].numpy()):
+            Image.fromarray(image[0]).save(folder/str(label)/f'{k:03}.png')
 
 
 def one_sentence(done, *parts):
@@ -49,7 +51,8 @@ def trained(tmp_path_factory):
     "Train a conditional GAN on two class folders; return the folder that holds data and run."
     home = tmp_path_factory.mktemp('labels')
     write_classes(home/'digits37')
-    code, out, err = run(home, 'autogan_train', 'pre-batch-nearest-sc', *SMALL, '--conditional', 'projection', '--steps', 30, '--out', 'run')
+    code, out, err = run(home, 'autogan_train', 'pre-batch-nearest-sc', *SMALL, '--conditional', 'projection',
+                         '--steps', 30, '--out', 'run')
     assert (code, err) == (0, '') and 'trained, by class:' in out and 'accuracy' in out, err
     return home
 
@@ -110,8 +113,10 @@ def test_labels_that_will_not_do_get_one_sentence(trained, tmp_path):
     write_classes(tmp_path/'flat', (3,), 4)
     for place in ('mixed', 'flat'): (tmp_path/place/'3'/'000.png').rename(tmp_path/place/'loose.png')
     for file in (tmp_path/'flat'/'3').iterdir(): file.rename(tmp_path/'flat'/file.name)
-    train = lambda data, *words: run(tmp_path, 'autogan_train', 'pre-batch-nearest-sc', *SMALL, '--data', data, '--steps', 2, '--out', 'x', *words)
-    for data, said in dict(single="single has only one class, '3'", mixed='1 of the 8 images in mixed have no label', flat='flat has no labels').items():
+    few = 'autogan_train', 'pre-batch-nearest-sc', *SMALL, '--steps', 2, '--out', 'x'
+    train = lambda data, *words: run(tmp_path, *few, '--data', data, *words)
+    sentences = dict(single="single has only one class, '3'", mixed='1 of the 8 images in mixed have no label', flat='flat has no labels')
+    for data, said in sentences.items():
         one_sentence(train(data, '--conditional', 'cgan'), said)
     one_sentence(train('mixed', '--conditional', 'cgam'), "unknown conditional 'cgam': did you mean 'cgan'?")
     one_sentence(train('mixed', '--set', 'final_gan.n_classes=2'), 'n_classes is 2')
@@ -119,7 +124,8 @@ def test_labels_that_will_not_do_get_one_sentence(trained, tmp_path):
     one_sentence(train('mixed', '--from', trained/'run'), 'takes labels, but a job can only start from networks without')
     assert not (tmp_path/'x').exists()
     (trained/'digits37'/'7').rename(trained/'digits37'/'8')
-    try: one_sentence(run(trained, 'autogan_train', '--resume', 'run', '--steps', 40, *QUIET), "0 images of the class '7'", 'started with 40')
+    resume = 'autogan_train', '--resume', 'run', '--steps', 40, *QUIET
+    try: one_sentence(run(trained, *resume), "0 images of the class '7'", 'started with 40')
     finally: (trained/'digits37'/'8').rename(trained/'digits37'/'7')
 
 
