@@ -231,12 +231,13 @@ def autogan_eval(options: EvalOptions):
         evaluator = _evaluator(options, real, extractor, device)
         for doubt in measuring.doubts(evaluator, subject.size): warnings.warn(doubt)
         if options.write_reference: evaluator.reference(subject.size).save(options.write_reference)
-        if not hasattr(subject, 'latent_dim'): rows = {'images': evaluator.measure(subject)}
+        if hasattr(subject, 'latent_dim'):
+            rows, tables = needed('conditional.labelled').compared(subject, evaluator, options.images, options.seed)
+            rows['generator'] = needed('strategies.costs').with_cost(rows['generator'], subject)
         else:
-            scores = measuring.evaluate(subject, evaluator, options.images, options.seed, subject.notes.get('ema'))
-            rows = {'generator': needed('strategies.costs').with_cost(scores, subject)}
-        if not statistics: rows['real images'] = measuring.real_scores(evaluator, subject.size, options.seed)
-    print(needed('metrics.protocol').score_table(rows))
+            rows, tables = {'images': evaluator.measure(subject)}, []
+            if not statistics: rows['real images'] = measuring.real_scores(evaluator, subject.size, options.seed)
+    print(needed('metrics.protocol').score_table(rows), *tables, sep='\n\n')
 
 # %% ../nbs/06_cli.ipynb #35767eca
 @dataclass(frozen=True)
@@ -246,9 +247,11 @@ class SampleOptions:
     out: str = None # a .png file for a grid; a name without suffix is a folder of single images; by default samples.png
     npz: str = None # instead: an .npz file of one array, arr_0, for programs that measure FID
     video: str = None # instead: a .gif or .mp4 file of a walk through the latent space
-    n: int = None # images; by default 64, in a video 16
+    n: int = None # images; by default 64, in a video 16; with --labels of each class, by default 8
     seed: int = 0 # seed of the latents
     seeds: str = None # instead: a seed for each image, such as 0-63 or 3,7,20-29; files are named after them
+    label: str = None # class to draw, by name or number, if the generator was trained with labels; by default all in turn
+    labels: str = None # instead: all, or some classes such as 3,7; each is a row of a grid, or a folder
     truncation: float = None # bound for the numbers of a latent, such as 0.7: better images, less variety
     zoom: int = None # screen pixels per pixel; by default 2 in grids and videos, 1 in a folder
     arch: str = None # architecture, for a published checkpoint that holds a whole search or does not record it
@@ -267,7 +270,7 @@ def _output(options):
 
 def _latents(options, sampling, out):
     "Return the latents that the options ask for; raise ValueError if they contradict each other."
-    n = options.n if options.n is not None else 16 if Path(out).suffix.lower() in ('.gif', '.mp4') else 64
+    n = options.n if options.n is not None else 8 if options.labels else 16 if Path(out).suffix.lower() in ('.gif', '.mp4') else 64
     if options.seeds is None: return sampling.Latents(n, options.seed, truncation=options.truncation)
     if options.n is not None or options.seed: raise ValueError('--seeds says which images to draw: leave out --n and --seed')
     return sampling.Latents(seeds=sampling.read_seeds(options.seeds), truncation=options.truncation)
@@ -281,6 +284,7 @@ def autogan_sample(options: SampleOptions):
         latents = _latents(options, sampling, out)
         sampling.check_samples(out, options.zoom)
         generator = needed('tools.reading').find_generator(options.source, needed('core').pick_device(options.device), options.arch)
+        latents = sampling.with_labels(latents, generator, options.label, options.labels)
         sampling.write_samples(generator, out, latents, options.zoom, options.quiet)
     print(out)
 

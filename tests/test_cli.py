@@ -282,6 +282,17 @@ def test_random_strategy_learns_nothing(tmp_path):
     assert np.allclose(entropies, np.log([36, 72]))
 
 
+def test_a_search_among_widths(tmp_path):
+    code, out, err = run(tmp_path, 'autogan_search', *TINY, '--space', 'wide', '--seed', 1, '--out', 'run')
+    assert code == 0, err
+    rows, log = json.loads((tmp_path/'run/architectures.json').read_text()), (tmp_path/'run/log.jsonl').read_text().splitlines()
+    assert any(f'-{width}' in row['arch'] for row in rows for width in ('half', 'double')) and ' width' in out
+    assert [len(json.loads(line)['choices']['W']) for line in log if '"search"' in line] == [3, 3]
+    assert '--space wide' in json.loads((tmp_path/'run/config.json').read_text())['config']['command']
+    code, _, err = run(tmp_path, 'autogan_train', '--arch', 'run', *'--steps 2 --eval_images 100 --device cpu --no-report --out again'.split())
+    assert code == 0 and json.loads((tmp_path/'again/config.json').read_text())['config']['arch'] in [row['arch'] for row in rows], err
+
+
 def test_a_folder_from_another_place_and_its_resume(tmp_path):
     (tmp_path/'photos').mkdir()
     for k, image in enumerate(digits(16).images[::50].numpy()): Image.fromarray(image[0]).save(tmp_path/'photos'/f'{k}.png')
@@ -436,6 +447,9 @@ MISTAKES = [
     ('autogan_search --hours 0 -q', '--hours is 0, but even a hundredth of this job takes'),
     ('autogan_search --set search_gan.techniques=balance', 'balance is for a final training'),
     ('autogan_search --strategy ppo', "'ppo'"),
+    ('autogan_search --space wider', "'wide'"),
+    ('autogan_search --space wide --set final_gan.g_layers=r3', 'r3 needs cells of full width'),
+    ('autogan_train --arch pre-none-nearest-half-double', 'a cell has one width, got half and double'),
     ('autogan_search --recipe weak', "'weak'"),
     ('autogan_search --top-k 5 --candidates 2', 'K = 5'),
     ('autogan_train nowhere', 'nowhere'),

@@ -72,9 +72,16 @@ def _with_images(path):
     if 'images' not in arrays: raise ValueError(f"{path} holds {reprlib.repr(sorted(map(str, arrays)))}, but no 'images'")
     return arrays
 
+# %% ../../nbs/data/15_datasets.ipynb #19bb540b
+def _class_texts(names):
+    "Return the class names in a file as texts. ValueError if they are not a list of texts."
+    names = names.tolist() if isinstance(names, np.ndarray) else names
+    if isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names): return tuple(names)
+    raise ValueError(f'classes must be a list of names, not {reprlib.repr(names)}')
+
 # %% ../../nbs/data/15_datasets.ipynb #ea9eda67
 def array_file(
-    path, # .npz, .npy or .pt file with images that `as_images` accepts, and perhaps `labels` (n,)
+    path, # .npz, .npy or .pt file with images that `as_images` accepts, and perhaps `labels` (n,) and names of the `classes`
     size: int = None, # width and height in pixels; None: unchanged
     device='cpu', # device of the images
 ) -> ImageData: # named after the file
@@ -82,7 +89,9 @@ def array_file(
     path = Path(path).expanduser()
     if not path.is_file(): raise FileNotFoundError(f'there is no file {path}')
     arrays = _with_images(path)
-    try: whole = ImageData(as_images(arrays['images']), arrays.get('labels'), path.stem)
+    try:
+        whole = ImageData(as_images(arrays['images']), arrays.get('labels'), path.stem, names=_class_texts(arrays.get('classes', ())))
+        whole.classes
     except ValueError as e: raise ValueError(f'{path}: {error_summary(e)}') from None
     sized = whole.at(size or whole.size)
     return sized.mapped(lambda images: images, sized.labels, device)

@@ -125,8 +125,8 @@ def survey_folder(
     good = [k for k in range(len(names)) if seen.get(k) and colour.get(k) is not None]
     if not good: raise ValueError(f'none of {len(names)} images in {found.place.path} can be read, such as {names[0]}')
     sizes, bits = zip(*(seen[k] for k in good))
-    share, classes = sum(colour[k] for k in good) / len(good), 0 if found.labels is None else int(found.labels.max()) + 1
-    return FolderSurvey(found.place.name, len(found.names), len(names), sizes, share, bits, classes, tuple(found.unread))
+    share = sum(colour[k] for k in good) / len(good)
+    return FolderSurvey(found.place.name, len(found.names), len(names), sizes, share, bits, len(found.classes), tuple(found.unread))
 
 # %% ../../nbs/data/13_folders.ipynb #c15
 def own_size(
@@ -201,7 +201,8 @@ class ImageFiles:
         check_wanted(size, channels, fit=fit)
         self.place = place if hasattr(place, 'each') else open_place(place)
         self.names, self.shape = np.array([os.fsencode(name) for name in names]), (len(names), channels, size, size)
-        self.read, self.fit = functools.partial(read_image, size=size, channels=channels, fit=fit, white=white), ''
+        self.read = functools.partial(read_image, size=size, channels=channels, fit=fit, white=white)
+        self.fit, self.classes = '', ()
 
     def __len__(self): return len(self.names)
     def name(self, k): "Return the name of a file."; return os.fsdecode(self.names[k])
@@ -240,7 +241,7 @@ def image_files(
     white, dark = white_level({name: bits for name, (_, bits) in seen.items() if bits})
     for text in filter(None, (unread_text(found.unread), dark)): warnings.warn(f'{found.place.name}: {text}', stacklevel=3)
     files = ImageFiles(found.place, found.names, size, channels, fit, white)
-    files.fit = fit_text([size for size, _ in seen.values()], fit)
+    files.fit, files.classes = fit_text([size for size, _ in seen.values()], fit), found.classes
     if files.fit and not quiet: print(f'{found.place.name}: {files.fit}', file=sys.stderr)
     return files, found.labels
 
@@ -266,11 +267,11 @@ def image_folder(
     quiet: bool = False, # True: no progress bar
     broken: str = 'skip', # unreadable files: 'skip' (with a warning) or 'refuse'
     fit: str = 'crop', # how to make images square: a name in `FITS`
-) -> ImageData: # sorted by file name; labelled if all images are in class folders
+) -> ImageData: # sorted by file name; the label is the class folder, -1 outside; without labels if there are no class folders
     "Read the images in a place. FileNotFoundError if there is no such place, ValueError if it holds no readable image."
     check_wanted(size, channels, broken, fit)
     files, labels = image_files(path, size, channels, fit, quiet)
     images, good = read_all(files, quiet)
     report_broken([files.name(k) for k in range(len(files))], good, broken, files.place)
     if not good.all(): images, labels = images[good], None if labels is None else labels[good]
-    return ImageData(images, labels, files.place.name, device, files.fit)
+    return ImageData(images, labels, files.place.name, device, files.fit, files.classes)

@@ -189,9 +189,10 @@ def open_place(
 class Listing(NamedTuple):
     "The image files of a place."
     names: list      # of the image files, sorted
-    labels: object   # long tensor (n,): the position of each file's top folder among all, sorted; None if some files are in no folder
+    labels: object   # long tensor (n,): the position of each file's top folder in `classes`, -1 if it is in no folder; None if none is
     unread: list     # names of files that hold images but can't be read
     place: object    # from `open_place`
+    classes: tuple   # names of the top folders, sorted
 
 # %% ../../nbs/data/12_places.ipynb #8d0716c5
 def unread_text(
@@ -215,7 +216,7 @@ def find_images(
     if not names:
         raise ValueError(f'no images in {place.path}: expected files that end in {", ".join(sorted(readable))}'
                          + (f' ({unread_text(unread)})' if unread else ''))
-    tops = [name.split('/')[0] for name in names]
-    classes = {name: k for k, name in enumerate(sorted(set(tops)))}
-    labels = torch.tensor([classes[top] for top in tops]) if all('/' in name for name in names) else None
-    return Listing(names, labels, unread, place)
+    tops = [name.partition('/')[0] if '/' in name else None for name in names]
+    classes = {name: k for k, name in enumerate(sorted({*tops} - {None}))}
+    labels = torch.tensor([classes.get(top, -1) for top in tops]) if classes else None
+    return Listing(names, labels, unread, place, tuple(classes))

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from fastcore.meta import delegates
 from .datasets import as_images, data_kind, error_summary, load_data
 from .folders import check_wanted, image_files, report_broken
-from .images import Batches, ImageData, fingerprint_of, fingerprint_of_data, halvings, resize, split_indices, to_channels
+from .images import Batches, ImageData, class_names, fingerprint_of, fingerprint_of_data, halvings, resize, split_indices, to_channels
 from .places import open_place
 from ..show import progress_bar
 
@@ -118,6 +118,7 @@ class StreamedData:
     size = property(lambda self: self.source.shape[-1])
     direct = property(lambda self: getattr(self.source, 'direct', ()))          # smaller sizes that are not computed from this one
     fit = property(lambda self: getattr(self.source, 'fit', ''))                # what was done to make the images square, in words
+    classes = property(lambda self: class_names(self.labels, getattr(self.source, 'classes', ())))      # of texts; empty without labels
     fingerprint = functools.cached_property(lambda self: fingerprint_of_data(self))         # 16 hex digits
     def __len__(self): return len(self.source)
     def __repr__(self):
@@ -158,7 +159,7 @@ class _Part:
     def __init__(self, source, which):
         self.source, self.which = source, np.asarray(which)
         self.shape = (len(self.which), *source.shape[1:])
-        self.direct, self.fit = getattr(source, 'direct', ()), getattr(source, 'fit', '')
+        self.direct, self.fit, self.classes = getattr(source, 'direct', ()), getattr(source, 'fit', ''), getattr(source, 'classes', ())
     def __len__(self): return len(self.which)
     def __getitem__(self, indices): return self.source[self.which[indices]]
     def sized(self, indices, size): "Return images at a size."; return _sized(self.source, size, self.which[indices])

@@ -137,6 +137,7 @@ class SearchConfig(SharedConfig):
     controller_batch: int = 1 # architectures per learning step (the published code: 1)
     candidates: int = 10 # M, number of different candidates that are ranked at each growth step and at the end
     top_k: int = 5 # K, number of beams and of finalists
+    space: str = 'autogan' # what is searched, a row of `SPACES`: autogan is the paper's; in wide, cells may have other widths
     strategy: str = 'reinforce' # what proposes architectures: a row of `STRATEGIES`; random is the baseline to beat
     hidden: int = 100 # size of the controller's hidden state
     controller_lr: float = 3.5e-4 # learning rate of the controller's Adam

@@ -14,7 +14,7 @@ from typing import Callable, NamedTuple
 from .distances import DIRECTIONS, FeatureFile, kid, mind, precision_recall
 from .fid import Moments
 from .inception_score import ScoreState
-from ..settings import unknown
+from ..settings import find_row
 from ..show import DisplayText, html_table
 
 # %% ../../nbs/metrics/36_protocol.ipynb #7bc748b9
@@ -330,5 +330,4 @@ def get_reward(
     objective: str, # a row of `REWARDS`
 ) -> Reward:
     "Look up what a search maximises; `ValueError` if there is no row of that name."
-    if objective not in REWARDS: raise unknown(objective, REWARDS, 'objective')
-    return REWARDS[objective]
+    return find_row('objective', objective, REWARDS)

@@ -78,6 +78,8 @@ def _pair(width): return Bottleneck(width), Bottleneck(width)
 
 # %% ../../nbs/models/80_r3gan.ipynb #e44ffc43
 def _as_generator(net):
+    if widths := {cell.width for cell in net.cells} - {net.width}:
+        raise ValueError(f'r3 needs cells of full width, which is {net.width}, got one of {max(widths)} channels')
     net.linear = nn.Sequential(Basis(net.latent_dim, net.width, net.bottom), *_pair(net.width), nn.Flatten())
     net.to_image = nn.Sequential(nn.Conv2d(net.width, net.channels, 1), nn.Tanh())
     _start(net.to_image[0])

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['plot_losses', 'plot_preferences', 'plot_training', 'plot_costs', 'tiles', 'resize_nearest', 'plot_rows', 'plot_film',
-           'save_animation', 'show_animation', 'slerp', 'show_walk', 'nearest', 'pick_images', 'find_copies',
-           'show_copies']
+           'save_animation', 'show_animation', 'slerp', 'show_walk', 'plot_classes', 'nearest', 'pick_images',
+           'find_copies', 'show_copies']
 
 # %% ../../nbs/practice/105_figures.ipynb #85492dcd
 import base64, html, io
@@ -14,7 +14,7 @@ import torch
 from ..core import to_float, to_uint8
 from ..metrics.protocol import Scores
 from ..search.derived_gan import generate_images
-from ..search.space import Architecture, NAMED, cell_schema
+from ..search.space import AUTOGAN, Architecture, NAMED
 from ..shell import needed
 from ..show import DisplayText, show_images
 
@@ -37,19 +37,19 @@ def plot_losses(
     return fig
 
 # %% ../../nbs/practice/105_figures.ipynb #0b04dc8b
-_DECISIONS = dict(C='conv', N='norm', U='upsampling', SC='shortcut')
+_DECISIONS = dict(C='conv', N='norm', U='upsampling', A='activation', W='width', SA='attention', SC='shortcut')
 
-def _rows(cell):
+def _rows(cell, space):
     "Yield (label, decision, index of the choice) for each row of a cell's heat map."
-    for d in cell_schema(cell):
+    for d in space.cell_schema(cell):
         word = _DECISIONS.get(d.name) or f'skip from cell {int(d.name[5:]) - 1}'
         if d.choices == (False, True): yield word, d.name, 1
         else: yield from [(f'{word}: {choice}', d.name, i) for i, choice in enumerate(d.choices)]
 
 # %% ../../nbs/practice/105_figures.ipynb #eef2b3e1
-def _heat_map(ax, cell, records):
+def _heat_map(ax, cell, records, space):
     "Draw the heat map of one cell."
-    rows = list(_rows(cell))
+    rows = list(_rows(cell, space))
     shares = [[r['choices'][name][i] for r in records] for _, name, i in rows]
     extent = (records[0]['iteration'] + .5, records[-1]['iteration'] + 1.5, len(rows) - .5, -.5)
     image = ax.imshow(shares, aspect='auto', vmin=0, vmax=1, cmap='Blues', extent=extent, interpolation='nearest')
@@ -62,16 +62,17 @@ def _heat_map(ax, cell, records):
 # %% ../../nbs/practice/105_figures.ipynb #08a328e7
 def plot_preferences(
     records: list, # dicts from the log of a search
+    space = AUTOGAN, # the `AutoGANSpace` that was searched
 ): # matplotlib figure
     "Plot how often each choice was sampled, by cell and iteration. ValueError for records without `choices`."
     import matplotlib.pyplot as plt
     if not records or not all('choices' in r for r in records):
         raise ValueError('expected records with `choices`, the shares of the sampled cells')
     stages = [[r for r in records if r['size'] == size] for size in dict.fromkeys(r['size'] for r in records)]
-    heights = [8 + cell for cell in range(len(stages))]
+    heights = [len(list(_rows(cell, space))) - 1 for cell in range(len(stages))]
     size = (7.5, .2 * sum(heights) + .5 * len(stages))
     fig, axes = plt.subplots(len(stages), 1, figsize=size, dpi=80, height_ratios=heights, layout='constrained', squeeze=False)
-    for cell, (ax, its) in enumerate(zip(axes[:, 0], stages)): image = _heat_map(ax, cell, its)
+    for cell, (ax, its) in enumerate(zip(axes[:, 0], stages)): image = _heat_map(ax, cell, its, space)
     axes[-1, 0].set_xlabel('iteration')
     for ax in axes[:, 0]: ax.xaxis.get_major_locator().set_params(integer=True)
     fig.colorbar(image, ax=axes[:, 0], label='share of 200 cells', aspect=40)
@@ -250,13 +251,26 @@ def show_walk(
 ): # matplotlib figure
     "Plot images on the way from one latent to another, one walk per row."
     ends = torch.randn(2, rows, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
-    images = to_uint8(generate_images(generator, slerp(*ends, steps).flatten(0, 1)))
+    z, k = slerp(*ends, steps).flatten(0, 1), generator.n_classes
+    images = to_uint8(generate_images(generator, z, y=torch.arange(rows).repeat_interleave(steps) % k if k else None))
     pictures = images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
     walks = [(f'walk {i + 1}', pictures[i * steps:(i + 1) * steps]) for i in range(rows)]
     fig = plot_rows(walks, steps)
     fig.axes[0].set_xticks([0, fig.axes[0].get_xlim()[1]], ['first latent', 'second latent'], fontsize=8)
     for label, side in zip(fig.axes[0].get_xticklabels(), ('left', 'right')): label.set_ha(side)
     return fig
+
+# %% ../../nbs/practice/105_figures.ipynb #b034ad6d
+def plot_classes(
+    generator, # `DerivedGenerator` with labels, on the CPU
+    names: list, # of its classes; the first 20 are shown
+    columns: int = 10, # latents
+    seed: int = 0, # of the latents
+): # matplotlib figure
+    "Plot images of each class, one class per row."
+    z = torch.randn(columns, generator.latent_dim, generator=torch.Generator().manual_seed(seed))
+    draw = lambda k: to_uint8(generate_images(generator, z, y=torch.full((columns,), k))).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+    return plot_rows([(name, draw(k)) for k, name in enumerate(names[:20])], columns)
 
 # %% ../../nbs/practice/105_figures.ipynb #ece97df2
 def nearest(

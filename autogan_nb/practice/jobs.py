@@ -10,19 +10,21 @@ import reprlib, time, warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from fastcore.basics import patch
+from functools import partial
 from pathlib import Path
 from ..core import pick_device
 from ..files import from_json, load_weights, to_json
 from .runs import JSONFolder, RunFolder, file_name
 from ..data.streaming import open_data
 from ..gan.discriminator import load_discriminator
-from ..metrics.evaluator import Evaluator, doubts
+from ..metrics.evaluator import Evaluator, doubts, evaluate, real_scores, reward_function
 from ..metrics.extractors import get_extractor
 from .presets import OPTIONS, Preset, _absolute, preset_from
 from .recovery import StopSignals
 from ..search.derived_gan import PRETRAINED, load_generator
 from ..search.space import Architecture
 from ..settings import settings_of, with_settings
+from ..shell import needed
 
 # %% ../../nbs/practice/103_jobs.ipynb #fda00a98
 def prepare(
@@ -36,8 +38,16 @@ def prepare(
     how = {name: getattr(preset, name) for name in ('size', 'channels', 'root', 'stream', 'workers', 'broken', 'fit')}
     data = open_data(preset.data, device=device, quiet=quiet, **how)
     evaluator = Evaluator(get_extractor(preset.extractor, device, quiet, data), data, preset.train.splits)
+    _check_labels(preset, evaluator)
     for doubt in doubts(evaluator, preset.size): warnings.warn(doubt)
     return evaluator
+
+def _check_labels(preset, evaluator):
+    "Raise ValueError unless the data have the labels that a job needs."
+    labelled, (objective, n) = needed('conditional.labelled'), (preset.search.objective, preset.search.reward_images)
+    if preset.conditional is not None: labelled.ByClass(evaluator).reward_of(objective, n)
+    elif labelled.needs_labels(objective):
+        raise ValueError(f'objective is {objective!r}, which needs labels: name a conditional GAN, too, such as --conditional projection')
 
 # %% ../../nbs/practice/103_jobs.ipynb #8e752e17
 def new_run(
@@ -52,6 +62,7 @@ def new_run(
 # %% ../../nbs/practice/103_jobs.ipynb #398d0d15
 _ENTRIES = {'images': lambda e: isinstance(e, dict) and isinstance(e.get('n'), int) and isinstance(e.get('fingerprint'), str),
             'history': lambda e: isinstance(e, list) and all(isinstance(c, dict) and c.keys() <= OPTIONS.keys() for c in e),
+            'classes': lambda e: isinstance(e, dict) and all(isinstance(n, int) for n in e.values()),
             'from': lambda e: isinstance(e, dict) and e.keys() <= {'G', 'D'} and all(isinstance(file, str) for file in e.values())}
 
 def _entry(run, name):
@@ -76,6 +87,8 @@ class Job:
     ):
         self.run, self.evaluator, self.data, self.quiet = run, evaluator, evaluator.data, quiet
         self.preset, self.seed, self.device = preset_from(run.config['preset']), run.config['seed'], evaluator.data.device
+        self.by_class = None # measures each class; None: a job without labels
+        if self.preset.conditional is not None: _add_labels(self)
         self.state, self.signals, self.saved = run.claim().load_checkpoint() or {}, StopSignals(), time.monotonic()
         self.clock = None # tells how long the rest will take, as in *How long will it take?*; None: nobody asked
         _log_changes(run)
@@ -97,6 +110,57 @@ class Job:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+def _add_labels(job):
+    "Give labels to the settings of a job's GANs."
+    labelled = needed('conditional.labelled')
+    job.by_class = labelled.ByClass(job.evaluator)
+    job.preset = labelled.labelled_settings(job.preset, len(job.by_class.classes))
+
+# %% ../../nbs/practice/103_jobs.ipynb #8008efb5
+@patch
+def measured(self: Job,
+    generator, # in eval mode, its weights a moving average
+    seed: int, # of the latents
+) -> tuple: # (`Scores`, a list of the figures of each class, empty without labels)
+    "Measure a generator on as many images as the settings say."
+    n = self.preset.train.eval_images
+    if self.by_class is None: return evaluate(generator, self.evaluator, n, seed, ema=True), []
+    found = self.by_class.measure(generator, n, seed, ema=True)
+    return found.scores, found.rows
+
+@patch
+def reward(self: Job): # function from images to their reward
+    "Return what the search maximises."
+    config = self.preset.search
+    if self.by_class is None: return reward_function(self.evaluator, config.objective)
+    return self.by_class.reward_of(config.objective, config.reward_images)
+
+@patch
+def real_scores(self: Job):
+    "Measure the real images."
+    return (self.by_class.real_scores if self.by_class else partial(real_scores, self.evaluator))(self.preset.size, self.seed)
+
+@patch
+def keep_classes(self: Job,
+    name: str, # of a contender
+    rows: list, # the figures of its classes, from `measured`
+) -> dict: # what its file says about classes; empty without labels
+    "Log the figures of a contender's classes, and keep them for the next checkpoint."
+    if not rows: return {}
+    self.run.log(kind='classes', name=name, rows=rows)
+    self.state['classes'] = self.state.get('classes', {}) | {name: rows}
+    return dict(classes=self.by_class.classes)
+
+@patch
+def tell_classes(self: Job,
+    name: str, # of a contender
+) -> list: # of texts to show; empty without labels
+    "Write the figures of the classes of all contenders into classes.json, and return those of one as a table."
+    if self.by_class is None: return []
+    self.run.write_json('classes.json', self.state['classes'])
+    table = needed('conditional.labelled').class_table(self.state['classes'][name], self.evaluator.extractor.name)
+    return ['', f'{name}, by class:', str(table)]
+
 # %% ../../nbs/practice/103_jobs.ipynb #2c461d14
 def _check_images(run, data, where):
     "Raise ValueError unless these are the images that a run has used so far; older runs did not record them."
@@ -105,6 +169,18 @@ def _check_images(run, data, where):
     if before['n'] == n: found = f'the {n:,} images in {where} are not those that {run.path} started with: files have changed'
     else: found = f'{where} holds {n:,} images, but {run.path} started with {before["n"]:,}'
     raise ValueError(f'{found}; restore them, or give the place of the same images with --data')
+
+def _counts(data):
+    "Return the number of images of each class by name."
+    return dict(zip(data.classes, data.labels.bincount(minlength=len(data.classes)).tolist()))
+
+def _check_classes(run, classes, where):
+    "Raise ValueError unless these are the classes that a run has used so far."
+    before = _entry(run, 'classes')
+    if before in (None, classes): return
+    name = next(name for name in [*before, *classes] if before.get(name) != classes.get(name))
+    n, then = (of.get(name, 0) for of in (classes, before))
+    raise ValueError(f'{where} has {n:,} images of the class {name!r}, but {run.path} started with {then:,}: expected the same classes')
 
 # %% ../../nbs/practice/103_jobs.ipynb #9777c9c4
 PLACES = ('data', 'root', 'workers') # short names of settings that may change when a run continues: where its images are
@@ -117,11 +193,13 @@ def record(
 ) -> RunFolder: # the same
     "Record a run's images and changed settings in its config.json; raise ValueError if it started with other images."
     _check_images(run, data, preset.data)
+    labelled = {} if preset.conditional is None else dict(classes=_counts(data))
+    if labelled: _check_classes(run, labelled['classes'], preset.data)
     before, after = (settings_of(p) for p in (preset_from(run.config['preset']), preset))
     pairs = {name: [known[OPTIONS[name].of[0]].default for known in (before, after)] for name in PLACES + LENGTHS}
     changes = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     if 'images' in run.config and not changes: return run
-    entries = dict(preset=preset, images=dict(n=len(data), fingerprint=data.fingerprint))
+    entries = dict(preset=preset, images=dict(n=len(data), fingerprint=data.fingerprint)) | labelled
     if changes: entries['history'] = (_entry(run, 'history') or []) + [changes]
     run.config |= from_json(to_json(entries))
     run.write_json('config.json', dict(config=run.config, versions=run.versions))
@@ -212,9 +290,10 @@ def find_start(
     path = Path(PRETRAINED.get(source) or source)
     file = path / 'generator.safetensors' if path.is_dir() else path
     G, found = load_generator(file), _discriminator_of(file)
+    if G.n_classes: raise ValueError(f'{file} takes labels, but a job can only start from networks without: continue its run with --resume')
     own = dict(bottom=G.bottom, channels=G.channels)
     settings = {'final_gan.g_width': G.width, 'final_gan.latent_dim': G.latent_dim, 'channels': G.channels,
-                'final_gan.bottom': G.bottom, 'search_gan.bottom': G.bottom}
+                'final_gan.bottom': G.bottom, 'search_gan.bottom': G.bottom, 'conditional': None}
     if found is None:
         warnings.warn(f'there is no discriminator beside {file}: the training starts with a new one')
         return Start(G.arch, settings, dict(G=str(file.resolve())))

@@ -29,6 +29,7 @@ class Preset:
     workers: int = 2 # processes that read a stream
     broken: str = 'skip' # what to do with unreadable files: skip (with a warning) or refuse
     fit: str = 'crop' # how to make images of other shapes square: crop (the middle), pad (with black) or stretch
+    conditional: str = None # GAN that learns the labels of the data: cgan, projection, acgan, contragan or reacgan; none by default
     extractor: str = 'inception' # feature extractor of the evaluator: digits, fashion, own (trained on the data) or inception
     search: SearchConfig = SearchConfig() # the search and its controller
     search_gan: GANConfig = GANConfig(g_width=128, d_width=64) # the shared GAN
@@ -41,8 +42,8 @@ class Preset:
         if widths[0] != widths[1]: raise ValueError(f'bottom widths {widths[0]} and {widths[1]} differ: `bottom` sets both')
         made = widths[0] * 2**(1 + len(self.search.grow_after))
         if self.size != made: raise ValueError(f'grow_after is {self.search.grow_after}, which leads to {made} pixels, not {self.size}')
-        if labels := self.search_gan.n_classes or self.final_gan.n_classes:
-            raise ValueError(f'n_classes is {labels}, but the networks of the commands take no labels: expected 0')
+        if self.conditional is None and (labels := self.search_gan.n_classes or self.final_gan.n_classes):
+            raise ValueError(f'n_classes is {labels}, but follows from the data if `conditional` names a GAN with labels: expected 0')
         if self.train.finalists > self.search.top_k:
             raise ValueError(f'{self.train.finalists} `finalists`, but the search selects only K = {self.search.top_k} (`top_k`)')
 
@@ -70,18 +71,19 @@ def _check_gan(gan, searched, build, shape, channels):
         trainer = SimpleNamespace(objective=objective, rng=torch.Generator(), **dict(zip('GD', build(shape, gan, channels))))
         for technique in changes: technique.prepare(trainer)
 
-def _check_gans(preset):
+def _check_gans(preset, space):
     "Raise ValueError if a name in one of the two GANs is unknown, or stands for something that can't be used there."
-    space, n_cells = needed('search.space'), 1 + len(preset.search.grow_after)
-    arch = space.Architecture(next(iter(space.AUTOGAN.cells(i))) for i in range(n_cells))
-    _check_gan(preset.search_gan, True, needed('search.dynamic_reset').shared_networks, n_cells, preset.channels)
+    n_cells, shared = 1 + len(preset.search.grow_after), needed('search.dynamic_reset').shared_networks
+    if preset.conditional is not None: preset = needed('conditional.labelled').labelled_settings(preset, 2)
+    arch = needed('search.space').Architecture(next(iter(space.cells(i))) for i in range(n_cells))
+    _check_gan(preset.search_gan, True, lambda *shape: shared(*shape, space=space), n_cells, preset.channels)
     _check_gan(preset.final_gan, False, needed('search.derive').derived_networks, arch, preset.channels)
 
 def found_in_registries(
     preset: Preset, # names a loss, a strategy, ...
 ) -> Preset: # the same
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
-    _check_gans(preset)
+    _check_gans(preset, needed('search.space').get_space(preset.search.space))
     for text in preset.train.watch: needed('search.derive').make_watcher(text)
     search, fits = preset.search, needed('data.decoding').FITS
     space = needed('strategies.costs').costed(search, preset.final_gan, preset.channels)         # refuses limits that nothing fits
@@ -131,10 +133,11 @@ class Option(NamedTuple):
     of: tuple       # dotted names of the settings that it changes
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
-_in_search = 'strategy objective iterations grow_after epochs controller_steps candidates top_k reward_images max_macs max_params'.split()
-OPTIONS = {name: Option('data', (name,)) for name in ('data', 'root', 'stream', 'workers', 'broken', 'fit', 'size', 'channels')} | {
+_search = ('space strategy objective iterations grow_after epochs controller_steps candidates top_k reward_images '
+           'max_macs max_params').split()
+OPTIONS = {name: Option('data', (name,)) for name in 'data root stream workers broken fit size channels conditional'.split()} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
-} | {name: Option('search', (f'search.{name}',)) for name in _in_search} | {
+} | {name: Option('search', (f'search.{name}',)) for name in _search} | {
     'finalists': Option('search', ('train.finalists',)),
     'steps': Option('training', ('train.steps',)),
     'loss': Option('training', ('final_gan.loss', 'search_gan.loss')),
@@ -288,8 +291,7 @@ def asked_for(
     options: RunOptions, # of a command
 ) -> dict: # dotted name to value
     "Return the settings that a command's options ask for: from a file, by short names and by dotted names; later ones take precedence."
-    start = options.start()
-    config, short, sets = _layers(options, start)
+    config, short, sets = _layers(options, start := options.start())
     return flat(start, config) | {dotted: value for name, value in short.items() if value is not None for dotted in OPTIONS[name].of} | sets
 
 # %% ../../nbs/practice/102_presets.ipynb #184a4571
@@ -300,8 +302,7 @@ def settings_from(
     chosen: dict = {}, # the same, for settings that suit the data: all others take precedence
 ) -> Preset:
     "Return the settings that result from a command's options; raise ValueError as `configure` does, or if they contradict `held`."
-    start = options.start()
-    config, short, sets = _layers(options, start)
+    config, short, sets = _layers(options, start := options.start())
     asked = asked_for(options)
     for name, value in held.items():
         if asked.get(name, value) != value: raise ValueError(f'{name} is {asked[name]}, but the networks of --from have {value}')
@@ -346,5 +347,4 @@ def command_line(
         values = {stated.get(dotted) for dotted in of}
         if hasattr(options, short) and len(values) == 1 and not values & {None, False}:
             words += _words(short, [stated.pop(dotted) for dotted in of][0])
-    for dotted, value in stated.items(): words += ['--set', f'{dotted}={to_text(value)}']
-    return shlex.join(words)
+    return shlex.join(words + [word for dotted, value in stated.items() for word in ('--set', f'{dotted}={to_text(value)}')])

@@ -24,10 +24,11 @@ from .figures import show_copies, tiles
 from .runs import current, file_name, RunFolder
 from ..search.derived_gan import DerivedGenerator, derive_from, generate_images, load_generator
 from ..search.shared_gan import SharedGenerator
-from ..search.space import Architecture
+from ..search.space import Architecture, get_space
 from ..search.drawings import compare
 from ..strategies.costs import cost_in
 from ..show import DisplayText, html_table
+from ..shell import needed
 
 # %% ../../nbs/practice/106_report.ipynb #cbcf2bb4
 _NEEDED = {'data', 'size', 'channels', 'search', 'search_gan', 'final_gan', 'train'}
@@ -41,8 +42,8 @@ class Report:
         self.run.path = self.run.path.resolve()
         self.preset, self.seed, self.state = self.run.config.get('preset'), self.run.config.get('seed'), {}
         if not isinstance(self.preset, dict) or not _NEEDED <= self.preset.keys():
-            needed = ', '.join(sorted(_NEEDED))
-            raise ValueError(f'{path} holds no run of autogan_search or autogan_train: its config.json has no preset with {needed}')
+            parts = ', '.join(sorted(_NEEDED))
+            raise ValueError(f'{path} holds no run of autogan_search or autogan_train: its config.json has no preset with {parts}')
         self.alone, self.size = 'arch' in self.run.config, self.preset['size']      # alone: one given architecture, no search
         with warnings.catch_warnings(), suppress(RuntimeError):                     # about checkpoints that cannot be read
             warnings.simplefilter('ignore')
@@ -51,6 +52,7 @@ class Report:
         for record in current(self.run.records()): records.get(record.get('kind'), []).append(record)
         self.searched, self.trained, self.evals, self.measured, self.faults = records.values()
         self.real = {int(size): score for size, score in self.state.get('real', {}).items()}
+        if self.preset.get('conditional'): needed('conditional.labelled')           # has rewards of its own
         objective = str(self.preset['search'].get('objective', 'is'))
         self.reward = REWARDS.get(objective, Reward(objective))                     # Reward: of a row that isn't registered here
         self.label = self.reward.label(self.preset.get('extractor', 'inception'))
@@ -67,6 +69,7 @@ class Report:
         if (self.run.path / 'scores.json').exists(): return 'finished'
         return 'running' if _in_use(self.run.path) else 'stopped'
 
+    space = property(lambda self: get_space(self.preset['search'].get('space', 'autogan'))) # that was searched
     def __repr__(self): return f'Report({self.title!r}, {self.status})'
 
 # %% ../../nbs/practice/106_report.ipynb #752e08aa
@@ -131,8 +134,7 @@ def _repr_html_(self: Report):
 def ranked(self: Report) -> list: # of (name, architecture, reward or None)
     "Return the run's architectures so far: the selected one first, then the others by score."
     if done := self.results('architectures.json'):
-        first = self.selected
-        return [(row['name'], Architecture.parse(row['arch']), row['reward']) for row in sorted(done, key=lambda row: row['name'] != first)]
+        return [(r['name'], Architecture.parse(r['arch']), r['reward']) for r in sorted(done, key=lambda r: r['name'] != self.selected)]
     if going := self.state.get('contenders'):
         rewards = dict(self.state.get('finalists', []))
         return [(name, Architecture.parse(arch), rewards.get(arch)) for name, arch in going.items()]
@@ -182,11 +184,15 @@ def _trainer(saved):
     return saved.get('task', saved)['trainer']
 
 # %% ../../nbs/practice/106_report.ipynb #ce6a317e
+def _shape(report, name):
+    "Return the arguments of a run's generator."
+    gan, layers_of = report.preset[name], needed('conditional.labelled').generator_layers
+    sizes = dict(width=gan['g_width'], latent_dim=gan['latent_dim'], bottom=gan['bottom'], channels=report.preset['channels'])
+    return sizes | dict(layers=layers_of(report.preset, name, len(report.run.config.get('classes', ()))))
+
 def _in_training(report, name, training):
     "Build the averaged generator of a contender from the state of its training."
-    gan = report.preset['final_gan']
-    sizes = gan['g_width'], gan['latent_dim'], gan['bottom'], report.preset['channels']
-    generator = DerivedGenerator(report.state['contenders'][name], *sizes)
+    generator = DerivedGenerator(report.state['contenders'][name], **_shape(report, 'final_gan'))
     trainer = _trainer(training)
     generator.load_state_dict({key.removeprefix('module.'): value for key, value in trainer['average'].items() if key != 'n_averaged'})
     return generator.eval(), f'{name}, in training, after step {trainer["steps"]:,}'
@@ -194,9 +200,7 @@ def _in_training(report, name, training):
 # %% ../../nbs/practice/106_report.ipynb #6ab90268
 def _shared(report, arch):
     "Build the generator of an architecture from the shared weights of a search."
-    gan = report.preset['search_gan']
-    sizes = gan['g_width'], gan['latent_dim'], gan['bottom'], report.preset['channels']
-    G = SharedGenerator(len(report.preset['search']['grow_after']) + 1, *sizes)
+    G = SharedGenerator(len(report.preset['search']['grow_after']) + 1, **_shape(report, 'search_gan'), space=report.space)
     G.load_state_dict(_trainer(report.state['search'])['G'])
     return derive_from(G, arch).eval(), f'{arch} with the shared weights of the search'
 
@@ -256,12 +260,11 @@ def show_command(
     report: Report, # any run
 ) -> DisplayText:
     "Show the command that reproduces a run, and those that made it longer."
-    said = report.run.config.get('command')
-    if not said: return note_if(True, 'The command was not recorded; use the settings below instead.')
+    if not (said := report.run.config.get('command')): return note_if(True, 'The command was not recorded; use the settings below instead.')
     longer = [f'{said.split()[0]} --resume {report.run.path.name} --{name} {pair[1]}' for changes in report.run.config.get('history', [])
               for name, pair in changes.items() if name in ('steps', 'iterations')]
-    said = '\n'.join([said, *longer])
-    return DisplayText(said, f'<pre>{html.escape(said)}</pre>')
+    text = '\n'.join([said, *longer])
+    return DisplayText(text, f'<pre>{html.escape(text)}</pre>')
 
 # %% ../../nbs/practice/106_report.ipynb #3d383f1c
 TEMPLATE = files('autogan_nb') / 'report.ipynb'
@@ -270,9 +273,8 @@ TEMPLATE = files('autogan_nb') / 'report.ipynb'
 _STYLE = """:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 25%,transparent)}
 body{font:16px/1.55 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;overflow-wrap:break-word}
 h1{font-size:1.5rem;line-height:1.25}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px solid var(--line)}
-img,svg{max-width:100%;height:auto}img{background:#fff;border-radius:4px}pre{overflow-x:auto}
-pre{padding:.6rem;border:1px solid var(--line);border-radius:4px}
-td,th{vertical-align:top;padding:.2em .6em .2em 0}
+img,svg{max-width:100%;height:auto}img{background:#fff;border-radius:4px}td,th{vertical-align:top;padding:.2em .6em .2em 0}
+pre{overflow-x:auto;padding:.6rem;border:1px solid var(--line);border-radius:4px}
 .note{font-style:italic;opacity:.8}a.anchor-link{display:none}"""
 
 _PAGE = """<!doctype html>

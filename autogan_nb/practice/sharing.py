@@ -14,15 +14,17 @@ import torch
 from torch import nn
 from ..files import write_atomic
 from ..data.datasets import check_archive, error_summary
+from ..gan.extras import some_labels
 
 # %% ../../nbs/practice/107_sharing.ipynb #2557e4bb
 def export_graph(
     generator: nn.Module, # a `DerivedGenerator`; it is not changed
-) -> torch.export.ExportedProgram: # latents (n, latent_dim) to images, n of any size
+) -> torch.export.ExportedProgram: # latents (n, latent_dim), and labels (n,) if it takes any, to images, n of any size
     "Export a generator's graph in eval mode on the CPU, without this machine's file names."
     frozen = copy.deepcopy(generator).cpu().eval().requires_grad_(False)
-    n = torch.export.Dim('n', min=1)
-    program = torch.export.export(frozen, (torch.zeros(2, generator.latent_dim),), dynamic_shapes=({0: n},), strict=False)
+    inputs = torch.zeros(2, generator.latent_dim), *some_labels(frozen, 2)
+    shapes = ({0: torch.export.Dim('n', min=1)},) * len(inputs)
+    program = torch.export.export(frozen, inputs, dynamic_shapes=shapes, strict=False)
     for node in program.graph.nodes: node.meta.pop('stack_trace', None)
     return program
 
@@ -39,7 +41,8 @@ def _pt2_bytes(generator):
 def _onnx_bytes(generator):
     try: [import_module(name) for name in ('onnx', 'onnxscript', 'onnxruntime')]
     except ImportError: raise ImportError("writing .onnx needs onnx, onnxscript and onnxruntime: pip install 'autogan-nb[onnx]'") from None
-    program = torch.onnx.export(export_graph(generator), dynamo=True, input_names=['z'], output_names=['images'], verbose=False)
+    names = dict(input_names=['z', 'y'][:1 + (generator.n_classes > 0)], output_names=['images'])
+    program = torch.onnx.export(export_graph(generator), dynamo=True, **names, verbose=False)
     for node in program.model.graph: node.metadata_props.clear()          # this machine's file names once more
     program.model.metadata_props['autogan_nb'] = _facts(generator)
     return program.model_proto.SerializeToString()
@@ -67,7 +70,7 @@ _ON_FILES = {'from_file', 'save'}     # the only operations of PyTorch that take
 _PART = re.compile(r'([\w-]+/)?(data/weights/weight_\d+|data/constants/tensor_\d+|data/\w+/model\w*\.(json|pt)|models/model\.json'
                    r'|(extra|extra_files)/autogan_nb|serialized_\w+\.(json|pt)|archive_\w+|byteorder|version|\.data/\w+)')
 _NUMBER = re.compile(r"(\d{1,9}\*)?([su]\d+|Symbol\('[su]\d+'(, \w+=(True|False))*\))|\d{1,9}")
-_FORM = re.compile(r'[\w.,;:/ <>=+-]*')
+_FORM = re.compile(r"[\w.,;:/ <>=+-]*|L\['y'\]\.size\(\)\[0\] == L\['z'\]\.size\(\)\[0\]")      # the latter: a label for each latent
 
 def _harmless(key, text):
     "Return whether a text is allowed under a key of an exported graph."
@@ -115,13 +118,14 @@ def _run_onnx(path):
     options.log_severity_level = 4              # we report a broken file ourselves
     session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'], enable_fallback=0)
     facts = session.get_modelmeta().custom_metadata_map.get('autogan_nb', '{}')
-    return lambda z: torch.from_numpy(session.run(None, {'z': z.cpu().numpy()})[0]), facts
+    inputs = [each.name for each in session.get_inputs()]
+    return lambda *zy: torch.from_numpy(session.run(None, {name: value.cpu().numpy() for name, value in zip(inputs, zy)})[0]), facts
 
 # %% ../../nbs/practice/107_sharing.ipynb #9686a5ef
 def _run_pt2(path):
     extra = {'autogan_nb': ''}
     with _quiet('torch.export'): run = torch.export.load(_copied(path), extra_files=extra).module()
-    return lambda z: run(z.cpu()), extra['autogan_nb'] or '{}'
+    return lambda *zy: run(*(value.cpu() for value in zy)), extra['autogan_nb'] or '{}'
 
 # %% ../../nbs/practice/107_sharing.ipynb #623c6e57
 @contextmanager
@@ -135,7 +139,7 @@ def _quiet(name):
 # %% ../../nbs/practice/107_sharing.ipynb #3ada14d3
 def load_exported(
     path, # a file written by `export_generator`
-) -> tuple: # (a function from latents to images, both on the CPU; a dictionary of settings and notes)
+) -> tuple: # (a function from latents, and labels if it takes any, to images, on the CPU; a dictionary of settings and notes)
     "Load an exported generator. FileNotFoundError if there is none, ValueError for another suffix or if the file is something else."
     run = {'.pt2': _run_pt2, '.onnx': _run_onnx}[_format(path)]
     if not Path(path).is_file(): raise FileNotFoundError(f'there is no exported generator at {str(path)!r}')
@@ -150,8 +154,9 @@ def load_exported(
 def _compared(draw, generator, tolerance, path):
     "Return the largest difference between `draw` and a generator for 1, 2 and 7 latents. ValueError naming `path` if it is too large."
     same = copy.deepcopy(generator).cpu().eval()
-    z = torch.randn(7, generator.latent_dim, generator=torch.Generator().manual_seed(0))
-    worst = max((draw(z[:n]) - same(z[:n])).abs().max().item() for n in (1, 2, 7))
+    zy = torch.randn(7, generator.latent_dim, generator=torch.Generator().manual_seed(0)), *some_labels(same, 7)
+    few = lambda n: [values[:n] for values in zy]
+    worst = max((draw(*few(n)) - same(*few(n))).abs().max().item() for n in (1, 2, 7))
     if worst <= tolerance: return worst
     raise ValueError(f'{str(path)!r} draws different images from its generator: a pixel differs by {worst:.2g}, more than {tolerance:g}')
 

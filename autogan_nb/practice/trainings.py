@@ -14,8 +14,7 @@ from ..core import make_rng
 from ..files import write_atomic
 from ..show import progress_bar, save_png
 from ..gan.discriminator import save_discriminator
-from ..metrics.evaluator import evaluate, real_scores, reward_function
-from ..metrics.protocol import METRICS, Scores, get_reward, score_table
+from ..metrics.protocol import Scores, get_reward, score_table
 from ..loops import Callback, at_a_time, side_by_side
 from .recovery import Recovery, Stopped, log_faults
 from .runs import current, file_name
@@ -74,7 +73,7 @@ def _space(job): return costed(job.preset.search, job.preset.final_gan, job.pres
 
 def _search_of(job, callbacks):
     "Make the search of a job and load its state from the last checkpoint."
-    measure = reward_function(job.evaluator, job.preset.search.objective)
+    measure = job.reward()
     reward = lambda images: (job.signals.check(), measure(images))[1]
     search = make_search(job.data, reward, job.preset.search, job.preset.search_gan, job.seed, job.preset.engine, callbacks, _space(job))
     if job.state.get('search'): search.load_state_dict(job.state['search'])
@@ -161,9 +160,9 @@ def _advance_all(job, trainings, until, work):
 
 # %% ../../nbs/practice/104_trainings.ipynb #88280c84
 def _measured(job, generator, other=0):
-    "Measure an averaged generator on latents drawn with the job's seed plus `other`."
+    "Measure an averaged generator on latents drawn with the job's seed plus `other`; return its scores, and figures of its classes."
     with generator.register_forward_pre_hook(lambda *_: job.signals.check()):
-        return evaluate(generator, job.evaluator, job.preset.train.eval_images, job.seed + other, ema=True)
+        return job.measured(generator, job.seed + other)
 
 # %% ../../nbs/practice/104_trainings.ipynb #13d733b6
 def _consider(job, name, training, scores):
@@ -194,13 +193,12 @@ def _log_training(job, bar, name, training, scores, due):
 # %% ../../nbs/practice/104_trainings.ipynb #7c3dc807
 def _one_leg(job, trainings, every, work, bar):
     "Advance all trainings to the next stop, measure and log them; return whether a checkpoint is due."
-    config = job.preset.train
-    running = _unfinished(trainings, config)
+    running = _unfinished(trainings, config := job.preset.train)
     until = _next_stop(running, config, every)
     behind = {name: training for name, training in running.items() if training.logged < until}
     _advance_all(job, behind, until, work)
     bar.update(sum(training.trainer.steps for training in trainings.values()) - bar.n)      # moves back after a fault
-    scores = {name: _measured(job, training.generator, 500_000) for name, training in behind.items() if training.due}
+    scores = {name: _measured(job, training.generator, 500_000)[0] for name, training in behind.items() if training.due}
     _log_all_faults(job, trainings)
     for name, training in behind.items(): _log_training(job, bar, name, training, scores.get(name), until % every == 0)
     for name in scores: trainings[name].tell('measured', scores[name])
@@ -233,9 +231,10 @@ def train_group(
 def _save_trained(job, name, training):
     "Measure the selected average of a training, save both networks, and return the scores."
     generator, file = training.best_generator, file_name(name)
-    scores = _measured(job, generator)
+    scores, rows = _measured(job, generator)
     facts = dict(data=job.preset.data, seed=job.seed, steps=training.best['step'] if training.best else training.trainer.steps)
     if job.preset.fit != 'crop': facts['fit'] = job.preset.fit                  # autogan_eval prepares the real images in the same way
+    facts |= job.keep_classes(name, rows)
     save_generator(job.path('generators', f'{file}.safetensors'), generator, scores=scores.record(), ema=True, **facts)
     facts['steps'] = training.trainer.steps
     save_discriminator(job.path('discriminators', f'{file}.safetensors'), training.trainer.D, **facts)
@@ -270,7 +269,7 @@ def select(
     "Measure the finalists, unless there is only one, on latents that are used for nothing else; return the best one by score."
     for name in finalists if len(finalists) > 1 else ():
         if name in job.state.get('selection', {}): continue
-        scores = _measured(job, _saved(job, name), SELECTION).record()
+        scores = _measured(job, _saved(job, name), SELECTION)[0].record()
         job.run.log(kind='selection', name=name, **scores)
         job.save(selection=job.state.get('selection', {}) | {name: scores})
     return best_searched({name: Scores(**s) for name, s in job.state.get('selection', job.state['scores']).items() if name in finalists})
@@ -284,8 +283,9 @@ def _vector(arch):
 def _written(path):
     "List the results in a run folder, one per line."
     about = {'generator.safetensors': 'the selected generator', 'discriminators': 'the networks that the generators were trained against',
-             'architectures.json': 'all contenders, ranked', 'samples': 'image grids', 'search.png': 'reward and entropy during the search',
-             'log.jsonl': 'all records', 'tensorboard': f'curves: tensorboard --logdir {path}'}
+             'architectures.json': 'all contenders, ranked', 'classes.json': 'figures of each class', 'samples': 'image grids',
+             'search.png': 'reward and entropy during the search', 'log.jsonl': 'all records',
+             'tensorboard': f'curves: tensorboard --logdir {path}'}
     return '\n'.join(f'{path / name}  {what}' for name, what in about.items() if (path / name).exists())
 
 # %% ../../nbs/practice/104_trainings.ipynb #8d847c76
@@ -303,15 +303,16 @@ def finish(
     scores = {name: with_cost(_both(Scores(**s), chosen.get(name)), _saved(job, name)) for name, s in job.state['scores'].items()}
     generator = _saved(job, winner)
     save_generator(job.path('generator.safetensors'), generator, **generator.notes)
-    save_png(job.path('samples', 'final.png'), generate_images(generator, _latents(job, 64)), ncols=8, zoom=2)
+    z, y = (_latents(job, 64), None) if job.by_class is None else job.by_class.each(_latents(job, 8))
+    save_png(job.path('samples', 'final.png'), generate_images(generator, z, y=y), ncols=8, zoom=2)
     ranked = [(name, named[name]) for name in sorted(named, key=lambda name: -scores[name].score)]
     row = lambda name, arch: dict(name=name, arch=str(arch), vector=_vector(arch), reward=rewards.get(str(arch)), selected=name == winner)
     job.run.write_json('architectures.json', [row(name, arch) | scores[name].record() for name, arch in ranked])
-    real = real_scores(job.evaluator, job.preset.size, job.seed)
-    job.run.write_json('scores.json', {n: s.record() for n, s in (scores | {'real images': real}).items()})
+    scores['real images'] = job.real_scores()
+    job.run.write_json('scores.json', {n: s.record() for n, s in scores.items()})
     note = ['The selection score, measured on other latents, decided which finalist was selected.'] * ('selection' in job.state)
     note += [f'{r["name"]}: {r["what"]} at step {r["step"]:,}' for r in current(job.run.records()) if r.get('kind') == 'watch']
-    return '\n'.join([named[winner].draw(), '', score_table(scores | {'real images': real}, winner), *note, '', _written(job.run.path)])
+    return '\n'.join([named[winner].draw(), '', score_table(scores, winner), *note, *job.tell_classes(winner), '', _written(job.run.path)])
 
 # %% ../../nbs/practice/104_trainings.ipynb #3372f9ff
 def train_job(
@@ -341,10 +342,9 @@ def search_job(
     "Search, train the finalists and their rivals from scratch, and select the best finalist."
     finalists = run_search(job)
     records, reward = job.run.records('search'), _reward_of(job)
-    sizes = () if METRICS[reward.metric].reference else dict.fromkeys(r['size'] for r in records)
+    sizes = dict.fromkeys(r['size'] for r in records if reward.metric == 'score')       # a score of the real images is no distance
     if 'real' not in job.state: job.state['real'] = {size: job.evaluator.reward(job.data.chunks(size)) for size in sizes}
     figure = plot_search(reward.shown(records), job.state['real'], reward.label(job.evaluator.extractor.name))
     _save_figure(figure, job.path('search.png'))
     named = contenders([Architecture.parse(text) for text, _ in finalists[:job.preset.train.finalists]], job.seed, _space(job))
-    scores = run_trainings(job, named)
-    return finish(job, named, select(job, [name for name in scores if name.startswith('searched')]))
+    return finish(job, named, select(job, [name for name in run_trainings(job, named) if name.startswith('searched')]))

@@ -19,18 +19,19 @@ from ..files import HubModel
 from ..gan.extras import TakesLabels, add_layers, some_labels
 from ..gan.layers import as_maps, plain_forms, xavier_init_
 from ..loops import AutoBatch
-from .shared_gan import Cell, ToImage, call_part, run_cells
-from .space import Architecture
+from .shared_gan import ToImage, build_cells, call_part, run_cells
+from .space import AUTOGAN, Architecture
 
 # %% ../../nbs/search/43_derived_gan.ipynb #6d57e4a4
 _CARD = """---
 {{ card_data }}
 ---
 
-# A GAN generator from AutoGAN's search space
+# A GAN generator{{ " from AutoGAN's search space" if verb == 'is' else '' }}
 
-It turns {{ latent_dim }} random numbers into a {{ 'greyscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
-The search space is AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
+It turns {{ latent_dim }} random numbers{% if n_classes %} and a label from 0 to {{ n_classes - 1 }}{% endif %} into
+a {{ 'greyscale' if channels == 1 else 'colour' }} image of {{ size }}x{{ size }} pixels.
+The search space {{ verb }} AutoGAN's (Gong et al., ICCV 2019, arXiv 1908.03835). The architecture, {{ width }} channels wide:
 
     {{ arch }}
 {{ drawing }}
@@ -41,7 +42,9 @@ To generate images:
     import torch
     from autogan_nb import DerivedGenerator
     G = DerivedGenerator.from_pretrained(...)               # the name of this repository, or a folder
-    with torch.no_grad(): images = G(torch.randn(16, {{ latent_dim }}))    # (16, {{ channels }}, {{ size }}, {{ size }}), floats in [-1, 1]
+    {% if n_classes %}z, y = torch.randn(16, {{ latent_dim }}), torch.arange(16) % {{ n_classes }}    # y: the classes to draw
+    {% else %}z = torch.randn(16, {{ latent_dim }})
+    {% endif %}with torch.no_grad(): images = G(z{% if n_classes %}, y{% endif %})    # (16, {{ channels }}, {{ size }}, {{ size }}), floats in [-1, 1]
 {% for name, value in notes.items() %}
 - {{ name }}: {{ value }}{% endfor %}
 """
@@ -62,8 +65,8 @@ class DerivedGenerator(TakesLabels, HubModel, pipeline_tag='unconditional-image-
         self.arch, self.call = Architecture.parse(arch), call_part
         self.width, self.latent_dim, self.bottom, self.channels = width, latent_dim, bottom, channels
         self.linear = nn.Linear(latent_dim, width * bottom**2)
-        self.cells = nn.ModuleList(Cell(width, [choice], running=True) for choice in self.arch)
-        self.to_image = ToImage(width, channels, running=True)
+        self.cells, last = build_cells(width, ([choice] for choice in self.arch), running=True)
+        self.to_image = ToImage(last, channels, running=True)
         self.layers = add_layers(xavier_init_(self), layers)
 
     def forward(self, z: torch.Tensor, y: torch.Tensor = None) -> torch.Tensor:
@@ -134,7 +137,8 @@ def derive_from(
         raise ValueError(f'the architecture has {len(arch)} cells, but the shared generator has weights for 1 to {len(shared.cells)}')
     derived = DerivedGenerator(arch, shared.width, shared.latent_dim, shared.bottom, shared.channels, shared.layers)
     weights = shared.state_dict()
-    derived.load_state_dict({name: weights[name] for name in derived.state_dict() if name in weights}, strict=False)
+    first = {name: weights[name][tuple(map(slice, own.shape))] for name, own in derived.state_dict().items() if name in weights}
+    derived.load_state_dict(first, strict=False)
     derived.to(next(shared.parameters()).device)
     return settle_statistics(derived, make_rng(0), batches).train() if batches else derived
 
@@ -144,8 +148,11 @@ def generate_images(
     generate, # latents to images: a generator, or a function with a fixed architecture; an `AutoBatch` remembers the batch size that fits
     z: torch.Tensor, # (n, latent_dim), on the generator's device
     batch_size: int = 250, # images at a time, fewer if they don't fit in memory; not used if `generate` is an `AutoBatch`
+    y: torch.Tensor = None, # (n,) labels; None: all classes in turn if a generator takes labels, else none
 ) -> torch.Tensor: # (n, c, s, s)
     "Generate images from many latents, batch by batch, without gradients."
+    if y is None and getattr(generate, 'n_classes', 0): y, = some_labels(generate, len(z))
+    if y is not None: return AutoBatch(lambda rows: generate(z[rows], y[rows]), most=batch_size)(torch.arange(len(z), device=z.device))
     return (generate if isinstance(generate, AutoBatch) else AutoBatch(generate, most=batch_size))(z)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #bab8d888
@@ -168,10 +175,15 @@ def load_generator(
 PRETRAINED = {'digits': files('autogan_nb') / 'pretrained' / 'digits.safetensors'} # name to file
 
 # %% ../../nbs/search/43_derived_gan.ipynb #4577fa8d
+def _in_paper(arch):
+    try: return bool(AUTOGAN.parse(arch))
+    except ValueError: return False
+
 @patch
 def card_facts(self: DerivedGenerator) -> dict: # name to value
-    "Return what the model card says besides settings and notes: the size of the images, and a drawing."
-    return dict(size=self.size, drawing=''.join(f'\n    {line}'.rstrip(' ') for line in self.arch.draw().splitlines()))
+    "Return what the model card says besides settings and notes: the images' size, whether the paper has such generators, a drawing."
+    drawing = ''.join(f'\n    {line}'.rstrip(' ') for line in self.arch.draw().splitlines())
+    return dict(size=self.size, n_classes=self.n_classes, verb='is' if _in_paper(self.arch) else 'extends', drawing=drawing)
 
 # %% ../../nbs/search/43_derived_gan.ipynb #5a8310fd
 @patch(cls_method=True)

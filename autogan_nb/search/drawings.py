@@ -13,7 +13,7 @@ from html import escape
 from textwrap import wrap
 from typing import NamedTuple
 from fastcore.basics import patch
-from ..gan.choices import ACTIVATIONS, CONVS, NORMS, UPS
+from ..gan.choices import ACTIVATIONS, ATTENTIONS, CONVS, NORMS, QUESTIONS, UPS, USUAL, WIDTHS
 from .space import Architecture, CellArch
 
 # %% ../../nbs/search/41_drawings.ipynb #db091591
@@ -26,26 +26,29 @@ def _block(cell, first):
     return conv.run([], normalize, activate, adds(*upsample, ('conv', conv.look)))
 
 def _names(operations): return [name for name, _ in operations]
+def _channels(cell, width=None):   # as a word if the network's width is not known
+    return WIDTHS[cell.width].channels(width) if width else 'width' if cell.width == 'full' else WIDTHS[cell.width].label
 def _links(arch): return [(i, j) for j, cell in enumerate(arch) for i, taken in enumerate(cell.skips) if taken]
 
 # %% ../../nbs/search/41_drawings.ipynb #a52e0e65
 def _rails(arch, j):
-    links = _links(arch)
-    last_use = dict(links)  # from -> the last cell that takes it
+    links, last_use = _links(arch), dict(_links(arch))  # from -> the last cell that takes it
     sign = lambda i: '⊕' if (i, j) in links else '●' if i == j and i in last_use else '│' if i < j < last_use.get(i, 0) else ' '
     return ''.join(sign(i) for i in range(len(arch) - 1))
 
 @patch
 def draw(self: Architecture, bottom: int = 4) -> str:  # bottom: side of the maps after the linear layer
     "Return the generator as monospaced text, one line per cell: ● is a skip output, ⊕ adds it"
-    rows = [('z', 'linear', '', '', '', bottom)]
+    side = lambda pixels: f'{pixels}×{pixels}'
+    rows = [('z', 'linear', '', '', '', side(bottom))]
     for i, cell in enumerate(self):
         first, second = (', '.join(_names(_block(cell, first))) for first in (True, False))
-        rows.append((f'cell {i}', first, _rails(self, i), second, '+ shortcut' * cell.shortcut, bottom * 2**(i + 1)))
-    rows.append(('to_rgb', 'batch norm, ReLU, conv, tanh', '', '', '', self.size(bottom)))
-    table = [(*row[:5], f'{row[5]}×{row[5]}') for row in rows]
-    widths = [max(map(len, column)) for column in zip(*table)]
-    return '\n'.join(' '.join(map(str.ljust, row, widths)).rstrip() for row in table)
+        end = ', '.join(filter(None, ('+ shortcut' * cell.shortcut, ATTENTIONS[cell.attention].label)))
+        wide = f' × {_channels(cell)}' * (cell.width != 'full')
+        rows.append((f'cell {i}', first, _rails(self, i), second, end, side(bottom * 2**(i + 1)) + wide))
+    rows.append(('to_rgb', 'batch norm, ReLU, conv, tanh', '', '', '', side(self.size(bottom))))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return '\n'.join(' '.join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 # %% ../../nbs/search/41_drawings.ipynb #7f0d533b
 _COLORS = {  # for each kind of line, text and box: on a light page, on a dark page
@@ -57,12 +60,10 @@ _DARK = ','.join(f'{page} .ag' for page in ('.quarto-dark', '.vscode-dark', '[da
 _CSS = ('.ag{max-width:100%;height:auto}.ag path,.ag rect{fill:none;stroke:currentColor;stroke-linejoin:round;stroke-linecap:round}'
         '.ag .f,.ag text{fill:currentColor}.ag .l{text-anchor:start}.ag .r{text-anchor:end}.ag .b{font-weight:bold}.ag .t{font-size:9.5px}'
         f'.ag .o{{stroke-dasharray:1 4}}.ag:root{{color-scheme:light dark}}{_DARK}{{color-scheme:dark}}')   # as the page, or as the system
-# viewers without light-dark() use the colour before it
-_CSS += ''.join(f'.ag .{name}{{color:{light};color:light-dark({light},{dark})}}' for name, (light, dark) in _COLORS.items())
+_CSS += ''.join(f'.ag .{name}{{color:{light};color:light-dark({light},{dark})}}' for name, (light, dark) in _COLORS.items())   # else light
 
 # %% ../../nbs/search/41_drawings.ipynb #8d82eb80
-class _Layer(IntEnum):
-    "The layers of a drawing; a later layer covers the earlier ones"
+class _Layer(IntEnum):   # a later layer covers the earlier ones
     BACKGROUND, LEFT_SKIPS, WIRES, RIMS, FILLS, SIGNS = range(6)
 
 def _tag(name, inner='', **attrs):
@@ -137,10 +138,9 @@ def _maps(sheet, x, y, size, doublings, channels):
 _Rows = namedtuple('_Rows', 'plus leave block2 join bottom')
 
 def _rows(cell):
-    n = sum(cell.skips)
-    plus = 55 + 9 * n
+    plus = 55 + 9 * (n := sum(cell.skips))
     leave = plus + 9 * n + 8 if n else 63
-    return _Rows(plus, leave, leave + 10, leave + 51, leave + 67)
+    return _Rows(plus, leave, leave + 10, leave + 51, leave + 67 + 30 * bool(ATTENTIONS[cell.attention].label))
 
 def _draw_shortcut(sheet, cell, y, end):
     _wire(sheet, 'wire', (_At.MAIN, y), (_At.LEFT + 9, y), (_At.LEFT + 9, end), (_At.MAIN - 9, end))
@@ -157,13 +157,14 @@ def _draw_cell(sheet, cell, y, size, channels):
     sheet.path(_Layer.WIRES, 'wire', f'M{_At.MAIN} {y + 52}V{rows.bottom}')
     for first, top in ((True, y + _At.BLOCK), (False, rows.block2)):
         _strip(sheet, _At.MAIN, top, [(f'{conv.kernel} conv' if name == 'conv' else name, look) for name, look in _block(cell, first)])
+    attention = ATTENTIONS[cell.attention]
+    if attention.label: _strip(sheet, _At.MAIN, rows.bottom - 33, [(attention.label, attention.look)])
     if any(cell.skips): _plus(sheet, _At.MAIN, rows.plus, sum(cell.skips))
     if cell.shortcut: _draw_shortcut(sheet, cell, y + _At.BRANCH, rows.join)
     _maps(sheet, _At.MAIN + 34, rows.join, size, cell.index + 1, channels)
 
 # %% ../../nbs/search/41_drawings.ipynb #d0f180e1
-def _draw_skip(sheet, cell, source, way, y):
-    "Draw the last part of a skip's line, into the cell at y"
+def _draw_skip(sheet, cell, source, way, y):   # the last part of a skip's line, into the cell at y
     look, newer = f's{source % 5}', sum(cell.skips[source + 1:])
     y += _rows(cell).plus - 9 * (sum(cell.skips) - 1) + _At.LINE * newer
     _wire(sheet, look, *way[:-1], (way[-1][0], y), (_At.MAIN + 9, y))
@@ -174,7 +175,7 @@ def _draw_skip(sheet, cell, source, way, y):
 @patch
 def _repr_svg_(self: CellArch):
     sheet = _Sheet()
-    _draw_cell(sheet, self, 18, 4 * 2**(self.index + 1), 'width')
+    _draw_cell(sheet, self, 18, 4 * 2**(self.index + 1), _channels(self))
     for i, taken in enumerate(self.skips):
         if taken: _draw_skip(sheet, self, i, [(_At.RIGHT + 14, 0)], 18)
     return sheet.svg(_At.RIGHT + 20, 26 + _rows(self).bottom, f'Cell {self}')
@@ -225,7 +226,7 @@ def svg(
     _draw_head(sheet, bottom, width or 'width')
     for i, cell in enumerate(self):
         tops.append(y)
-        _draw_cell(sheet, cell, y, bottom * 2**(i + 1), width or 'width')
+        _draw_cell(sheet, cell, y, bottom * 2**(i + 1), _channels(cell, width))
         y += _rows(cell).bottom + _At.GAP
     _draw_tail(sheet, y, self.size(bottom), channels)
     _draw_skips(sheet, self, tops)
@@ -237,24 +238,23 @@ def svg(
 Architecture._repr_svg_ = Architecture.svg
 
 # %% ../../nbs/search/41_drawings.ipynb #0fd03abe
-_KINDS = {'conv': CONVS, 'norm': NORMS, 'up': UPS, 'activation': ACTIVATIONS}   # a question about a cell -> its registry
-def _answers(arch, activations):
+def _answers(arch, asked):
     "Return {(cell, question): position of the answer in its registry}, in the order of the drawing"
-    fields = ('conv', 'norm', 'up', 'shortcut', *['activation'] * activations)
-    position = lambda cell, field: list(_KINDS.get(field, (False, True))).index(getattr(cell, field))
+    position = lambda cell, field: list(QUESTIONS.get(field, (False, True))).index(getattr(cell, field))
+    skips = lambda cell: {f's{k}': int(yes) for k, yes in enumerate(cell.skips)}
     return {(i, name): token for i, cell in enumerate(arch)
-            for name, token in [*((f, position(cell, f)) for f in fields), *((f's{k}', int(yes)) for k, yes in enumerate(cell.skips))]}
+            for name, token in ({f: position(cell, f) for f in ('conv', 'norm', 'up', 'shortcut', *asked)} | skips(cell)).items()}
 
 class DecisionRow(NamedTuple):
     "One decision and the answers of several architectures"
     cell: int  # position of the cell
-    question: str  # 'conv', 'norm', 'up', 'shortcut', 'activation', or 's0', 's1', ... for the skip of cell 0, 1, ...
+    question: str  # 'conv', 'norm', 'up', 'shortcut', 'activation', 'width', 'attention', or 's0', ... for the skip of cell 0, ...
     tokens: tuple  # positions of the answers in their registry, one per architecture; None if it has no such cell
     @property
     def differs(self) -> bool: return len(set(self.tokens)) > 1  # whether the answers differ
     @property
     def words(self) -> list[str]:  # the answers as words, for the table
-        words = list(_KINDS.get(self.question, ('no', 'yes')))
+        words = list(QUESTIONS.get(self.question, ('no', 'yes')))
         return ['–' if t is None else words[t] for t in self.tokens]
 
 # %% ../../nbs/search/41_drawings.ipynb #0e1f1ec6
@@ -266,11 +266,10 @@ class Comparison:
     @property
     def rows(self) -> list[DecisionRow]:
         "The decisions of all cells, one row each"
-        activations = any(cell.activation != 'relu' for arch in self.archs.values() for cell in arch)
-        each = [_answers(arch, activations) for arch in self.archs.values()]
+        asked = [q for q, usual in USUAL.items() if any(getattr(cell, q) != usual for arch in self.archs.values() for cell in arch)]
+        each = [_answers(arch, asked) for arch in self.archs.values()]
         keys = sorted(max(each, key=len), key=lambda key: key[0])
         return [DecisionRow(*key, tuple(answers.get(key) for answers in each)) for key in keys]
-
     def svg(self, columns: int = 4) -> str:  # columns: architectures per row
         "Return one SVG drawing of all architectures"
         return _draw_columns(self, range(len(self.archs)), columns)
@@ -286,10 +285,12 @@ def compare(named: dict, bottom: int = 4) -> Comparison:  # named: name -> archi
     return Comparison({str(name): Architecture.parse(arch) for name, arch in named.items()}, bottom)
 
 # %% ../../nbs/search/41_drawings.ipynb #4f362b5b
-_ON_CARD = {'conv': (7, 16, 68), 'norm': (79, 16, 68), 'up': (7, 36, 68), 'shortcut': (79, 36, 68), 'activation': (44, -2, 60)}   # x, y, w
+_ON_CARD = {'conv': (7, 16, 68), 'norm': (79, 16, 68), 'up': (7, 36, 68), 'shortcut': (79, 36, 68), 'activation': (44, -2, 60),
+            'width': (7, 56, 68), 'attention': (79, 56, 68)}   # x, y, width
+def _step(comparison): return _At.STEP + 20 * any(row.question in ('width', 'attention') for row in comparison.rows)
 def _card_word(question, token):
     if question == 'shortcut': return ('no shortcut', 'shortcut')[token]
-    row = list(_KINDS[question].values())[token]
+    row = list(QUESTIONS[question].values())[token]
     return '↑ ' * (question == 'up') + (row.short or row.label)
 
 def _draw_answer(sheet, row, token, x, y):
@@ -297,37 +298,36 @@ def _draw_answer(sheet, row, token, x, y):
     if row.differs: sheet.box(_Layer.RIMS, f's{token % 5}', x + left, y + top, wide, 18)
     sheet.text(x + left + wide // 2, y + top + 13, _card_word(row.question, token), 't b card' if row.differs else 't grey')
 
-def _draw_arc(sheet, row, token, x, y):
+def _draw_arc(sheet, row, token, x, y, step):
     source = int(row.question[1:])
     far = row.cell - source
-    start, end, out = y + _At.STEP * source + 46, y + _At.STEP * row.cell + 5 + 6 * far, 8 + 12 * far
+    start, end, out = y + step * (source + 1) - 22, y + step * row.cell + 5 + 6 * far, 8 + 12 * far
     d = f'M{x} {start}c{out} 0 {out} {end - start} 2 {end - start}'
     if not token: return sheet.path(_Layer.LEFT_SKIPS, 's0 o', d)
     sheet.path(_Layer.WIRES, 's1' if row.differs else 'grey', f'{d}m5-4l-5 4 5 4', 3 if row.differs else '')
 
 def _draw_column(sheet, x, y, comparison, k):
-    name, rows = list(comparison.archs)[k], comparison.rows
+    name, rows, step = list(comparison.archs)[k], comparison.rows, _step(comparison)
     sheet.text(x + _At.CARD // 2, y + 12, escape(name if len(name) <= 24 else f'{name[:23]}…'), 'b ink')
     unlike = sum(row.tokens[k] != row.tokens[0] for row in rows)
     if k: sheet.text(x + _At.CARD // 2, y + 25, f'{unlike} of {len(rows)} unlike the first', 't grey')
     for i in range(len(comparison.archs[name])):
-        top, side = y + 32 + _At.STEP * i, comparison.bottom * 2**(i + 1)
-        sheet.box(_Layer.BACKGROUND, 'cell', x, top, _At.CARD, _At.STEP - 10, r=6)
+        top, side = y + 32 + step * i, comparison.bottom * 2**(i + 1)
+        sheet.box(_Layer.BACKGROUND, 'cell', x, top, _At.CARD, step - 10, r=6)
         sheet.text(x + 8, top + 12, f'cell {i}', 't l ink')
         sheet.text(x + _At.CARD - 8, top + 12, f'{side}×{side}', 't r grey')
     for row in rows:
         if row.tokens[k] is None: continue
-        if row.question in _ON_CARD: _draw_answer(sheet, row, row.tokens[k], x, y + 32 + _At.STEP * row.cell)
-        elif row.tokens[k] or row.differs: _draw_arc(sheet, row, row.tokens[k], x + _At.CARD, y + 32)
+        if row.question in _ON_CARD: _draw_answer(sheet, row, row.tokens[k], x, y + 32 + step * row.cell)
+        elif row.tokens[k] or row.differs: _draw_arc(sheet, row, row.tokens[k], x + _At.CARD, y + 32, step)
 
 # %% ../../nbs/search/41_drawings.ipynb #d1641fcc
 _KEY = ('Grey: all agree.', 'Filled: they differ, one colour for each answer.',
         'Arcs: skips; blue: taken by only some, dotted: not taken here.')
 _TINTS = ('#e0702a40', '#3b82f640', '#22a35a40', '#a855f740', '#0e749040')   # half transparent: they suit light and dark
 def _draw_columns(comparison, ks, columns, key=_KEY):
-    "Draw these architectures of a comparison on one sheet"
     n = max(map(len, comparison.archs.values()))
-    wide, high = _At.CARD + 16 + 10 * n, 40 + _At.STEP * n
+    wide, high = _At.CARD + 16 + 10 * n, 40 + _step(comparison) * n
     sheet, columns = _Sheet(), min(columns, len(ks))
     for at, k in enumerate(ks): _draw_column(sheet, 10 + wide * (at % columns), 10 + high * (at // columns), comparison, k)
     w, y = 4 + wide * columns, 10 + high * -(-len(ks) // columns)

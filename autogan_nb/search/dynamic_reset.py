@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from ..core import seeded
 from ..data.images import check_size
 from ..gan.discriminator import Discriminator
-from ..gan.extras import check_classes
+from ..gan.extras import check_classes, some_labels
 from ..gan.configs import Engine, GANConfig, SharedConfig
 from ..gan.engine import configure_engine
 from ..gan.objective import searchable
@@ -168,7 +168,8 @@ class SharedGAN(Task):
         self.iteration, self.cells, self.restarts = -1, 1, 0
         self.archs, self.losses, self.seen, self.reward_z = None, [], 0, None
         self.trainer, self.stream = _new_trainer(self), _new_stream(self)
-        self.draw = AutoBatch(lambda z, arch: _rewarded(self)(z, arch), most=config.reward_batch)
+        draw = lambda rows, z, arch, *y: _rewarded(self)(z[rows], arch, *(labels[rows] for labels in y))
+        self.draw = AutoBatch(draw, most=config.reward_batch)
 
     @property
     def size(self): return self.gan.bottom * 2 ** self.cells
@@ -238,8 +239,9 @@ def images(self: SharedGAN,
     arch, # an `Architecture`
     z: torch.Tensor, # (n, latent_dim)
 ) -> torch.Tensor: # (n, c, s, s) in [-1, 1]
-    "Generate images from latents with one architecture, in batches that fit into the device's memory"
-    with torch.no_grad(), self.trainer.autocast(): return self.draw(z, arch=arch).float()
+    "Generate images from latents with one architecture and, if it takes labels, all of them in turn, in batches that fit into memory"
+    rows, y = torch.arange(len(z), device=z.device), some_labels(self.trainer.G, len(z))
+    with torch.no_grad(), self.trainer.autocast(): return self.draw(rows, z, arch, *y).float()
 
 @patch
 def reward(self: SharedGAN, arch) -> float:

@@ -15,9 +15,9 @@ from functools import partial
 from ..core import make_rng, to_uint8
 from ..gan.configs import Engine, GANConfig, SearchConfig
 from ..loops import Callback, Loop
-from .dynamic_reset import SharedGAN
+from .dynamic_reset import SharedGAN, shared_networks
 from .mlas import Beam, get_strategy, propose_fitting, size_at
-from .space import AUTOGAN
+from .space import get_space
 from ..settings import unknown
 from ..show import html_table, progress_bar
 
@@ -251,14 +251,15 @@ def make_search(
     seed: int = 0, # for everything random
     engine: Engine = Engine(), # how the GAN's steps are computed
     callbacks=(), # told about every step
-    space=AUTOGAN, # what the strategy proposes from: AutoGAN's space, perhaps with costs and limits
+    space=None, # what the strategy proposes from, perhaps with costs and limits; None: the space that `config` names
 ) -> Search:
     "Build the AutoGAN search for a data set; ValueError if the settings don't fit its image size"
-    task = SharedGAN(data, score_fn, config, gan, seed, engine)
+    named = get_space(config.space)
+    task = SharedGAN(data, score_fn, config, gan, seed, engine, partial(shared_networks, space=named))
     if len(config.grow_after) != task.n_cells - 1:
         raise ValueError(f'{data.size} pixels need {task.n_cells} cells and so {task.n_cells - 1} growths, '
                          f'grow_after is {config.grow_after}')
-    strategy, sample = get_strategy(config.strategy)(space, config, seed, task.rng), get_sampler(config.sampling)
+    strategy, sample = get_strategy(config.strategy)(space or named, config, seed, task.rng), get_sampler(config.sampling)
     return Search(task, strategy, config, callbacks, sample=partial(sample, calls=gan.n_critic + 1))
 
 # %% ../../nbs/search/48_search.ipynb #0c98646a

@@ -19,7 +19,7 @@ from ..gan.layers import plain_forms
 from ..metrics.protocol import Scores, short_count
 from ..search.derived_gan import Cost, DerivedGenerator, generator_cost
 from ..search.mlas import Proposal, STRATEGIES, Strategy, top_k
-from ..search.space import AUTOGAN, Architecture, NAMED, Space, decode
+from ..search.space import Architecture, NAMED, Space, decode, get_space
 from .evolution import Remembering
 
 # %% ../../nbs/strategies/58_costs.ipynb #bb85bb2f
@@ -148,14 +148,14 @@ def _costs_of(width, latent_dim, bottom, channels, layers):
 
 # %% ../../nbs/strategies/58_costs.ipynb #b77e1c52
 def costed(
-    search: SearchConfig, # with the limits, and the number of growths
+    search: SearchConfig, # with the space's name, the limits, and the number of growths
     gan: GANConfig, # of the final training
     channels: int, # of the images
-    space = AUTOGAN, # an `AutoGANSpace`
+    space = None, # an `AutoGANSpace`; None: the one that `search` names
 ) -> CostedSpace:
     "Give a space the costs of the final training and the limits of a search; ValueError if nothing fits"
     count = _costs_of(gan.g_width, gan.latent_dim, gan.bottom, channels, tuple(gan.g_layers))
-    return CostedSpace(space, count, 1 + len(search.grow_after), Cost(search.max_params, search.max_macs))
+    return CostedSpace(space or get_space(search.space), count, 1 + len(search.grow_after), Cost(search.max_params, search.max_macs))
 
 # %% ../../nbs/strategies/58_costs.ipynb #f5af1c5d
 def cost_in(

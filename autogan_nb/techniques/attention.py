@@ -9,6 +9,7 @@ __all__ = ['AveragedSpectralNorm', 'with_spectral_norm', 'attention_weights', 'S
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
+from ..gan.choices import ATTENTIONS, Attention, first_channels
 from ..gan.discriminator import Discriminator, downsampling_plan
 from ..gan.extras import LAYERS
 from ..gan.layers import SpectralNorm, without_autocast, xavier_init_
@@ -58,8 +59,12 @@ class SelfAttention(nn.Module):
         self.value, self.gain = nn.Conv2d(width, width, 1), nn.Parameter(torch.zeros(()))
         xavier_init_(self)
 
+    def first_channels(self, inputs, outputs): return self # `forward` looks at its maps
+
     def forward(self, x):
-        queries, keys, values = (conv(x).flatten(2).mT for conv in (self.query, self.key, self.value))
+        n, few = x.shape[1], max(1, x.shape[1] // 8)
+        parts = ((self.query, few), (self.key, few), (self.value, n))
+        queries, keys, values = (first_channels(conv, n, out)(x).flatten(2).mT for conv, out in parts)
         mixed = attention_weights(queries, keys) @ values
         return x + self.gain * mixed.mT.reshape(x.shape)
 
@@ -76,6 +81,9 @@ class AttentiveCell(nn.Module):
     def forward(self, x, earlier, choice, call):
         out, h = self.cell(x, earlier, choice, call)
         return call(self.attention.forward, out), h
+
+# %% ../../nbs/techniques/65_attention.ipynb #c9016a41
+ATTENTIONS['self'] = Attention('self-attention', lambda width, running: SelfAttention(width), attr='attention')
 
 # %% ../../nbs/techniques/65_attention.ipynb #5000966b
 def _places(net):
@@ -98,7 +106,8 @@ def with_attention(
         raise ValueError(f'attention is {text!r}, expected a side of the maps of this {type(net).__name__}: '
                          f'{", ".join(map(str, sorted(places))) or "it has none"}')
     container, name = places[int(text)]
-    part, attention = getattr(container, name), SelfAttention(net.width)
+    part = getattr(container, name)
+    attention = SelfAttention(getattr(part, 'width', net.width))
     if any(parametrize.is_parametrized(layer) for layer in part.modules()): with_spectral_norm(attention)
     build = nn.Sequential if isinstance(net, Discriminator) else AttentiveCell
     setattr(container, name, build(part, attention))

@@ -145,7 +145,8 @@ def run_study(
 ):
     "Train and measure what is missing, and append a row for each."
     evaluator = bed.evaluator()
-    for name, seed in missing_rows(path, bed, seeds, part, changes): append_row(path, train_row(bed, name, seed, evaluator, steps) | machine())
+    for name, seed in missing_rows(path, bed, seeds, part, changes):
+        append_row(path, train_row(bed, name, seed, evaluator, steps) | machine())
 
 def machine() -> dict: # plain values
     "Say where and with which versions a row was made."

@@ -10,15 +10,18 @@ __all__ = ['REWARD_IMAGES', 'SCALED', 'distinct', 'Work', 'search_work', 'traini
 import math, time, torch
 from dataclasses import dataclass, replace
 from fastcore.basics import patch
+from functools import partial
 from typing import NamedTuple
 from ..core import make_rng
+from ..conditional.labelled import check_labels, labelled_settings, needs_labels
 from ..data.images import check_size
+from ..gan.extras import some_labels
 from ..loops import at_a_time, side_by_side
 from ..metrics.evaluator import reward_function
 from ..search.derive import FinalTraining
-from ..search.dynamic_reset import SharedGAN
+from ..search.dynamic_reset import SharedGAN, shared_networks
 from ..search.mlas import size_at
-from ..search.space import AUTOGAN, NAMED, random_architecture
+from ..search.space import NAMED, get_space
 from ..settings import settings_of, with_settings
 
 # %% ../../nbs/tools/123_estimate.ipynb #ae7a499d
@@ -44,7 +47,7 @@ def search_work(
     "List what a search does at each size."
     config, found = preset.search, []
     sizes = [size_at(i, config.grow_after, preset.search_gan.bottom) for i in range(config.iterations)]
-    rewards = distinct(config.controller_steps * config.controller_batch, AUTOGAN.count(1))
+    rewards = distinct(config.controller_steps * config.controller_batch, get_space(config.space).count(1))
     for size in dict.fromkeys(sizes):
         n = sizes.count(size)
         found += [Work('cycle', size, n * cycles, 'search'), Work('reward', size, n * rewards + config.candidates, 'search')]
@@ -112,12 +115,13 @@ REWARD_IMAGES = 100 # at most so many are generated and scored for a measurement
 def _search_costs(preset, evaluator, costs):
     "Measure a cycle and a reward at each size."
     config = replace(preset.search, reward_images=min(preset.search.reward_images, REWARD_IMAGES))
-    reward, rng = reward_function(evaluator, config.objective), make_rng(0)
-    task = SharedGAN(evaluator.data, reward, config, preset.search_gan, engine=preset.engine)
+    objective, rng = 'fid' if needs_labels(config.objective) else config.objective, make_rng(0)        # takes as long
+    reward, space = reward_function(evaluator, objective), get_space(config.space)
+    task = SharedGAN(evaluator.data, reward, config, preset.search_gan, engine=preset.engine, build=partial(shared_networks, space=space))
     share = preset.search.reward_images / config.reward_images
     for cells in range(1, task.n_cells + 1):
         if cells > 1: task.grow()
-        draw = lambda: random_architecture(cells, rng)
+        draw = lambda: space.random(cells, rng)
         cycle = lambda: task.trainer.cycle(task.stream, lambda z, *y: task.trainer.G(z, draw(), *y))
         costs['cycle', task.size] = seconds_each(cycle, evaluator.data.device)
         costs['reward', task.size] = share * seconds_each(lambda: task.reward(draw()), evaluator.data.device, least=1)
@@ -126,12 +130,12 @@ def _search_costs(preset, evaluator, costs):
 def _training_costs(preset, evaluator, arch, trained, costs):
     "Measure one step of all trainings that run side by side, and the scoring of an image."
     device, rng, cells = evaluator.data.device, make_rng(0), check_size(preset.size, preset.final_gan.bottom)
-    drawn = [arch or random_architecture(cells, rng) for _ in range(at_a_time(trained, device))]
+    drawn = [arch or get_space(preset.search.space).random(cells, rng) for _ in range(at_a_time(trained, device))]
     trainings = [FinalTraining(a, evaluator.data, preset.final_gan, preset.train, engine=preset.engine) for a in drawn]
     with side_by_side(len(trainings), device) as work:
         costs['step', preset.size] = seconds_each(lambda: list(work(FinalTraining.step, trainings)), device)
-    z = trainings[0].trainer.latents(REWARD_IMAGES)
-    score = lambda: evaluator.reward(trainings[0].generator(z))
+    z, generator = trainings[0].trainer.latents(REWARD_IMAGES), trainings[0].generator
+    score = lambda: evaluator.reward(generator(z, *some_labels(generator, REWARD_IMAGES)))
     with torch.no_grad(): costs['image', preset.size] = seconds_each(score, device, least=1) / REWARD_IMAGES
 
 # %% ../../nbs/tools/123_estimate.ipynb #2bd51ba9
@@ -142,6 +146,7 @@ def measure_costs(
 ) -> dict: # (what, size) to seconds
     "Do a few of everything that a job does, on throwaway networks, and return what each costs on this machine."
     costs = {}
+    if preset.conditional is not None: preset = labelled_settings(preset, len(check_labels(evaluator.data)))
     if arch is None: _search_costs(preset, evaluator, costs)
     trained = 1 if arch is not None else contenders_of(preset)
     _training_costs(preset, evaluator, arch, trained, costs)
@@ -198,7 +203,7 @@ def searched(self: Clock,
 ) -> float: # expected seconds
     "Return how much of a job is done while its search runs."
     config, costs, task = search.config, self.estimate.costs, search.task
-    a_step = distinct(config.controller_steps * config.controller_batch, AUTOGAN.count(1)) / config.controller_steps
+    a_step = distinct(config.controller_steps * config.controller_batch, search.strategy.space.count(1)) / config.controller_steps
     spent = lambda size, cycles, steps: cycles * costs['cycle', size] + steps * a_step * costs['reward', size]
     sizes = [size_at(i, config.grow_after, task.gan.bottom) for i in range(search.iteration)]
     return sum(spent(size, task.cycles, config.controller_steps) for size in sizes) + spent(task.size, *_within(search))
