@@ -65,7 +65,7 @@ def load(self: Alone, state):
     self.steps = state['steps']
 
 # %% ../../nbs/conditional/75_comparison.ipynb #7761302e
-FEW_LABELS = GANConfig(g_width=16, d_width=24, latent_dim=64, d_batch=32, g_batch=32, n_critic=1, g_lr=3e-3, d_lr=3e-3, beta1=.5,
+FEW_LABELS = GANConfig(g_width=16, d_width=24, latent_dim=64, d_batch=32, g_batch=32, n_critic=1, g_lr=5e-4, d_lr=2e-3, beta1=.5,
                        loss='matching', techniques=('noise',), d_layers=('layer_norm',), ema_decay=.99)
 
 class Comparison:
@@ -127,7 +127,8 @@ def compare(
     between = time.process_time()
     comparison.gan.advance(steps)
     seconds = dict(seconds_alone=round(between - begin, 1), seconds=round(time.process_time() - begin, 1))
-    return dict(data=data.name, size=data.size, labels=labels, seed=seed, steps=steps) | comparison.errors() | seconds
+    rates = dict(g_lr=comparison.gan.gan.g_lr, d_lr=comparison.gan.gan.d_lr)
+    return dict(data=data.name, size=data.size, labels=labels, seed=seed, steps=steps) | rates | comparison.errors() | seconds
 
 # %% ../../nbs/conditional/75_comparison.ipynb #c69e4214
 LABELS = 20, 100, 1000 # numbers of labels in the study
