@@ -164,7 +164,7 @@ def _named_rows(sheet, names):
     left = 10 + math.ceil(max(font.getlength(name) for name in names))
     page = Image.fromarray(np.pad(sheet, ((0, 0), (left, 0), (0, 0)), constant_values=255))
     for k, name in enumerate(names): ImageDraw.Draw(page).text((5, (k + .5) * step), name, fill='black', font=font, anchor='lm')
-    return np.asarray(page)
+    return np.array(page)
 
 def _sheet(generator, images, latents, zoom):
     "Arrange images in a grid; of several classes, one in each row with its name."
