@@ -152,7 +152,7 @@ class SearchConfig(SharedConfig):
         if self.top_k > self.candidates:
             raise ValueError(f'K = {self.top_k} beams cannot be kept out of M = {self.candidates} candidates: '
                              'lower `top_k` or raise `candidates`')
-        for name in ('iterations', 'top_k', 'controller_steps', 'controller_batch'):
+        for name in ('iterations', 'top_k', 'controller_steps', 'controller_batch', 'hidden'):
             if getattr(self, name) < 1: raise ValueError(f'{name} is {getattr(self, name)}, expected at least 1')
         for name in ('max_macs', 'max_params'):
             if getattr(self, name) < 0: raise ValueError(f'{name} is {getattr(self, name)}, expected a limit, or 0 for none')

@@ -87,7 +87,7 @@ def found_in_registries(
     for text in preset.train.watch: needed('search.derive').make_watcher(text)
     search, fits = preset.search, needed('data.decoding').FITS
     space = needed('strategies.costs').costed(search, preset.final_gan, preset.channels)         # refuses limits that nothing fits
-    needed('search.mlas').get_strategy(search.strategy)(space, search, 0, needed('core').make_rng(0))    # refuses if an extra is missing
+    needed('search.mlas').get_strategy(search.strategy)(space, replace(search, hidden=1), 0, needed('core').make_rng(0)) # extras?
     needed('search.search').get_sampler(search.sampling)
     needed('metrics.protocol').get_reward(search.objective)
     if preset.fit not in fits: raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')
