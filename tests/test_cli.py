@@ -632,7 +632,8 @@ def test_help_all_has_every_field_with_its_default(preset):
 def test_every_setting_can_be_set():
     other = {int: lambda v: v + 1, float: lambda v: v / 2 + .1, bool: lambda v: not v, tuple: lambda v: (30, 60)}
     names = dict(data='stl10', root='/', broken='refuse', fit='pad', extractor='digits', conditional='projection') | {
-        'search.space': 'wide', 'search.strategy': 'random', 'search.objective': 'fid', 'search.sampling': 'fair', 'search.reset_statistic': 'variance',
+        'search.space': 'wide', 'search.strategy': 'random', 'search.objective': 'fid', 'search.sampling': 'fair',
+        'search.reset_statistic': 'variance',
         'search_gan.loss': 'wasserstein', 'final_gan.loss': 'wasserstein', 'engine.precision': 'bf16', 'engine.execution': 'compile'}
     tied = ('size', 'search_gan.bottom', 'final_gan.bottom', 'channels')                # other settings depend on them
     refused = 'search_gan.n_classes', 'final_gan.n_classes'                             # the commands' networks take no labels

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VARIANTS', 'SHARED_GAN', 'SHARED', 'some_architectures', 'truth_row', 'add_rows', 'make_truth', 'truth_table',
-           'Reliability', 'reliability', 'AtOnce', 'Uniform', 'grown_task', 'measure_rewards', 'make_rewards',
+           'Reliability', 'reliability', 'WholeSpace', 'Uniform', 'grown_task', 'measure_rewards', 'make_rewards',
            'Agreement', 'spearman', 'agreement', 'compare_rewards', 'autogan_rewards']
 
 # %% ../../nbs/strategies/51_rewards.ipynb #9af85bf2
@@ -121,7 +121,7 @@ def reliability(
     return Reliability(float(levels), float(luck), seeds, share(luck), share(luck / seeds))
 
 # %% ../../nbs/strategies/51_rewards.ipynb #b7b8a2d8
-class AtOnce(Space):
+class WholeSpace(Space):
     "A space whose only step makes all the cells of an architecture."
     root = Architecture(())
     def __init__(self, n_cells: int): self.n_cells = n_cells
@@ -173,7 +173,7 @@ def measure_rewards(
     "Train a shared GAN with a variant, on whole architectures, and return the rewards of some."
     config, begin = replace(config, **VARIANTS[variant]), time.process_time()
     task = grown_task(evaluator, seed, config, gan)
-    strategy, sample = Uniform(AtOnce(task.n_cells), task.rng), get_sampler(config.sampling)
+    strategy, sample = Uniform(WholeSpace(task.n_cells), task.rng), get_sampler(config.sampling)
     for i in range(iterations):
         ended = task.train(lambda n: sample(strategy, n, calls=gan.n_critic + 1))
         if ended['collapsed'] and i + 1 < iterations: task.reset()
