@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['VARIANTS', 'SHARED_GAN', 'SHARED', 'some_architectures', 'truth_row', 'add_rows', 'make_truth', 'truth_table',
-           'Reliability', 'reliability', 'WholeSpace', 'Uniform', 'grown_task', 'measure_rewards', 'make_rewards',
+           'Reliability', 'reliability', 'AtOnce', 'Uniform', 'grown_task', 'measure_rewards', 'make_rewards',
            'Agreement', 'spearman', 'agreement', 'compare_rewards', 'autogan_rewards']
 
 # %% ../../nbs/strategies/51_rewards.ipynb #9af85bf2
 import math, time
 import numpy as np
 from dataclasses import replace
+from fastcore.basics import patch
 from fastcore.script import Param, call_parse
 from typing import NamedTuple
 from ..data.images import check_size, digits
@@ -23,7 +24,7 @@ from ..search.derive import FinalTraining
 from ..search.dynamic_reset import SharedGAN
 from ..search.mlas import Proposal, Strategy
 from ..search.search import get_sampler
-from ..search.space import AUTOGAN, Architecture, Space
+from ..search.space import AUTOGAN, Architecture, Space, decode
 
 # %% ../../nbs/strategies/51_rewards.ipynb #2f1030a5
 def some_architectures(
@@ -120,21 +121,44 @@ def reliability(
     share = lambda noise: float(levels / (levels + noise)) if levels else 0.
     return Reliability(float(levels), float(luck), seeds, share(luck), share(luck / seeds))
 
-# %% ../../nbs/strategies/51_rewards.ipynb #b7b8a2d8
-class WholeSpace(Space):
-    "A space whose only step makes all the cells of an architecture."
-    root = Architecture(())
-    def __init__(self, n_cells: int): self.n_cells = n_cells
-    def schema(self, arch): return tuple(d for i in range(self.n_cells) for d in AUTOGAN.cell_schema(i))
-    def parse(self, text): return AUTOGAN.parse(text)
-    def tokens(self, arch): return (tuple(token for cell in AUTOGAN.tokens(arch) for token in cell),) if len(arch) else ()
+# %% ../../nbs/strategies/51_rewards.ipynb #05984d4e
+class AtOnce(Space):
+    "The architectures of a given number of steps of another space, all decisions in one step"
+    def __init__(self,
+        space: Space, # whose decisions depend only on the number of steps done
+        steps: int, # how many, at least 1
+    ):
+        if steps < 1: raise ValueError(f'steps is {steps}, expected at least 1')
+        self.space, self.root, self.parts, arch = space, space.root, [], space.root
+        for _ in range(steps):
+            self.parts.append(space.schema(arch))
+            arch = space.grow(arch, (0,) * len(self.parts[-1]))
+    def schema(self, arch): return tuple(d._replace(name=f'{i}:{d.name}') for i, part in enumerate(self.parts) for d in part)
 
-    def grow(self, arch, tokens):
-        tokens = list(tokens)
-        for i in range(self.n_cells):
-            n = len(AUTOGAN.cell_schema(i))
-            arch, tokens = AUTOGAN.grow(arch, tokens[:n]), tokens[n:]
-        return arch
+# %% ../../nbs/strategies/51_rewards.ipynb #0de27c3c
+@patch
+def grow(self: AtOnce, arch, tokens):
+    "Return the whole architecture; ValueError if `arch` isn't the root, or for a wrong number of tokens"
+    if arch != self.root: raise ValueError(f'{arch!r} is complete: expected the root')
+    ends = [sum(map(len, self.parts[:i])) for i in range(len(self.parts) + 1)]
+    if len(tokens) != ends[-1]: raise ValueError(f'expected {ends[-1]} tokens, got {len(tokens)}')
+    return decode(self.space, [tokens[a:b] for a, b in zip(ends, ends[1:])])
+
+# %% ../../nbs/strategies/51_rewards.ipynb #f29da54b
+@patch
+def tokens(self: AtOnce, arch):
+    "Return all tokens as one step, none for the root; ValueError if the architecture has another number of steps"
+    steps = self.space.tokens(arch)
+    if steps and len(steps) != len(self.parts): raise ValueError(f'{arch!r} has {len(steps)} steps, expected {len(self.parts)}')
+    return (tuple(token for step in steps for token in step),) if steps else ()
+
+# %% ../../nbs/strategies/51_rewards.ipynb #9e4dcd62
+@patch
+def parse(self: AtOnce, text):
+    "Read an architecture from its text; ValueError if it is not in the space"
+    arch = self.space.parse(text)
+    self.tokens(arch)
+    return arch
 
 # %% ../../nbs/strategies/51_rewards.ipynb #80c344df
 class Uniform(Strategy):
@@ -173,7 +197,7 @@ def measure_rewards(
     "Train a shared GAN with a variant, on whole architectures, and return the rewards of some."
     config, begin = replace(config, **VARIANTS[variant]), time.process_time()
     task = grown_task(evaluator, seed, config, gan)
-    strategy, sample = Uniform(WholeSpace(task.n_cells), task.rng), get_sampler(config.sampling)
+    strategy, sample = Uniform(AtOnce(AUTOGAN, task.n_cells), task.rng), get_sampler(config.sampling)
     for i in range(iterations):
         ended = task.train(lambda n: sample(strategy, n, calls=gan.n_critic + 1))
         if ended['collapsed'] and i + 1 < iterations: task.reset()
