@@ -10,7 +10,7 @@ __all__ = ['FEW_LABELS', 'LABELS', 'Alone', 'Comparison', 'compare', 'missing_ro
 import copy, platform, time, torch
 from dataclasses import replace
 from fastcore.basics import patch
-from fastcore.script import Param, call_parse
+from fastcore.script import call_parse
 from .. import __version__
 from .semi_supervised import SemiSupervised, attach, class_logits, error, split_labels
 from ..core import make_rng
@@ -170,7 +170,7 @@ def autogan_few_labels(
     data: str = 'digits', # a data set with labels
     size: int = 16, # side of the images in pixels
     seeds: int = 3, # each number of labels with seeds from 0
-    part: Param('which of how many processes, such as 0/2', part_of) = (0, 1),
+    part: part_of = (0, 1), # which of how many processes, such as 0/2
     steps: int = 1000, # of each training
 ):
     "Make what is missing in the study of few labels."

@@ -12,12 +12,12 @@ import math, time
 import numpy as np
 from dataclasses import replace
 from fastcore.basics import patch
-from fastcore.script import Param, call_parse
+from fastcore.script import call_parse
 from typing import NamedTuple
 from ..data.images import check_size, digits
 from ..gan.configs import GANConfig, RECIPES, SharedConfig
 from ..core import make_rng
-from ..files import append_row, part_of, read_rows
+from ..files import append_row, one_of, part_of, read_rows
 from ..metrics.classifier import digit_extractor
 from ..metrics.evaluator import Evaluator, evaluate, reward_function
 from ..search.derive import FinalTraining
@@ -265,7 +265,7 @@ def compare_rewards(
 # %% ../../nbs/strategies/51_rewards.ipynb #fc46af43
 @call_parse
 def autogan_rewards(
-    what: Param('truth: train architectures from scratch; rewards: train shared GANs', str, choices=('truth', 'rewards')),
+    what: one_of('truth', 'rewards'), # truth: train architectures from scratch; rewards: train shared GANs
     out: str = None, # file to append to; truth.jsonl or rewards.jsonl by default
     size: int = 16, # pixels: 8, 16 or 32
     archs: int = 40, # random architectures
@@ -273,7 +273,7 @@ def autogan_rewards(
     steps: int = 1400, # generator steps of a training
     width: int = 24, # channels of a training
     iterations: int = 12, # of a shared GAN
-    part: Param('which of how many processes, such as 0/2', part_of) = (0, 1),
+    part: part_of = (0, 1), # which of how many processes, such as 0/2
 ):
     "Make the missing rows of the study of rewards on digits."
     evaluator, out = Evaluator(digit_extractor(), digits(size)), out or f'{what}.jsonl'

@@ -11,12 +11,12 @@ import math, platform, time, warnings
 import numpy as np
 import torch
 from dataclasses import dataclass, replace
-from fastcore.script import Param, call_parse
+from fastcore.script import call_parse
 from typing import NamedTuple
 from .. import __version__
 from ..core import make_rng, to_float
 from ..data.datasets import load_data
-from ..files import append_row, part_of, read_rows
+from ..files import append_row, one_of, part_of, read_rows
 from ..data.images import ImageData
 from ..gan.configs import GANConfig, RECIPES, TrainConfig
 from ..metrics.evaluator import Evaluator, evaluate
@@ -251,11 +251,11 @@ def _seconds(training, steps):
 # %% ../../nbs/techniques/69_effects.ipynb #e6c9978d
 @call_parse
 def autogan_effects(
-    bed: Param('where', str, choices=tuple(BEDS)) = 'digits',
+    bed: one_of(*BEDS) = 'digits', # where
     out: str = 'techniques.jsonl', # file to append to
-    what: Param('rows: train and measure; costs: time a step of every change', str, choices=('rows', 'costs')) = 'rows',
+    what: one_of('rows', 'costs') = 'rows', # rows: train and measure; costs: time a step of every change
     seeds: int = 3, # each change is trained with seeds from 0
-    part: Param('which of how many processes, such as 0/2', part_of) = (0, 1),
+    part: part_of = (0, 1), # which of how many processes, such as 0/2
     steps: int = None, # fewer, to try it
 ):
     "Make what is missing in the study of techniques."
