@@ -279,3 +279,9 @@ def test_notebooks_run_in_this_python():
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell('import sys; sys.prefix')])
     NotebookClient(nb, kernel_name='python3').execute()
     assert nb.cells[0].outputs[0].data['text/plain'] == repr(sys.prefix)
+
+
+def test_no_module_imports_what_fastcore_2_lacks():
+    "A plain install has fastcore 2, and the dev extra fastcore 1, whose `fastcore.script` also has `Param`."
+    imports = re.compile(r'^from fastcore\.script import .*\bParam\b', re.MULTILINE)
+    assert [path.name for path in (ROOT / PACKAGE).rglob('*.py') if imports.search(path.read_text())] == []
