@@ -8,7 +8,7 @@ __all__ = ['CONDITIONALS', 'take_labels', 'widen', 'EmbeddedLatents', 'with_embe
            'conditioned']
 
 # %% ../../nbs/conditional/70_conditioning.ipynb #b6ee6e25
-import math, re, torch
+import re, torch
 import torch.nn.functional as F
 from dataclasses import dataclass, replace
 from torch import nn
@@ -57,7 +57,7 @@ def widen(
 
 # %% ../../nbs/conditional/70_conditioning.ipynb #32175f18
 class EmbeddedLatents(ReadsLabels, nn.Module):
-    "Put an embedding of the label beside the latents."
+    "Put a learned vector of length 1, which shows the label, beside the latents."
     def __init__(self,
         linear: nn.Module, # (n, latent_dim) to first maps; the linear layer in it gets wider
         n_classes: int, # number of labels
@@ -68,8 +68,7 @@ class EmbeddedLatents(ReadsLabels, nn.Module):
         widen(next(part for part in linear.modules() if isinstance(part, nn.Linear) and part.in_features == latent_dim), latent_dim)
 
     def forward(self, z):
-        e = F.normalize(self.embed(self.labels), dim=1) * math.sqrt(z.shape[1] / 8)
-        return self.linear(torch.cat([z, e], 1))
+        return self.linear(torch.cat([z, F.normalize(self.embed(self.labels), dim=1)], 1))
 
 # %% ../../nbs/conditional/70_conditioning.ipynb #01bae85a
 def _placed(net, new): return new.to(next(net.parameters()).device)
@@ -127,7 +126,7 @@ LAYERS['cbn'] = with_class_norm
 
 # %% ../../nbs/conditional/70_conditioning.ipynb #73a4e963
 class LabelMaps(ReadsLabels, nn.Module):
-    "Put maps beside an image that show its label: an embedding, the same at every pixel."
+    "Put maps beside an image that show its label: a learned vector of length 1, the same at every pixel."
     def __init__(self,
         block: nn.Module, # the network's first block; the convolutions in it that see the image get wider
         channels: int, # of an image
@@ -139,7 +138,7 @@ class LabelMaps(ReadsLabels, nn.Module):
         for conv in [part for part in block.modules() if isinstance(part, nn.Conv2d) and part.in_channels == channels]: widen(conv, maps)
 
     def forward(self, x):
-        maps = self.embed(self.labels).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        maps = F.normalize(self.embed(self.labels), dim=1).to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
         return self.block(torch.cat([x, maps], 1))
 
 # %% ../../nbs/conditional/70_conditioning.ipynb #cab0cb60
