@@ -164,9 +164,8 @@ def named(
 def _with_recipe(preset, recipe, model=None):
     "Replace the recipe of a preset, but keep its number of finalists and its bottom width; then add the recipe of a model."
     if recipe is not None:
-        gan, train = named(RECIPES, 'recipe', recipe)
-        gan, train = replace(gan, bottom=preset.final_gan.bottom), replace(train, finalists=preset.train.finalists)
-        preset = replace(preset, final_gan=gan, train=train)
+        (gan, train), bottom, finalists = named(RECIPES, 'recipe', recipe), preset.final_gan.bottom, preset.train.finalists
+        preset = replace(preset, final_gan=replace(gan, bottom=bottom), train=replace(train, finalists=finalists))
     return preset if model is None else needed('models.models').with_model_recipe(preset, model)
 
 # %% ../../nbs/practice/102_presets.ipynb #e850ca8e
@@ -323,7 +322,7 @@ def _to_state(settings, options):
     "Return the settings that the command must state: they differ from the preset and don't follow from others."
     first = _with_recipe(options.start(), None, settings.model)
     values, start = ({name: s.default for name, s in settings_of(config).items()} for config in (settings, first))
-    sized = hasattr(options, 'size')
+    sized, start['model'] = hasattr(options, 'size'), None
     if not sized or any(values[name] != start[name] for name in _decisive):
         start['search.grow_after'] = growths(settings.search.iterations, settings.size, settings.final_gan.bottom)
     chosen = ('channels', 'size', 'extractor') if settings.data != start['data'] else ()          # would be chosen to suit the data

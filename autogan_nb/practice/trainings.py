@@ -233,8 +233,7 @@ def _save_trained(job, name, training):
     generator, file = training.best_generator, file_name(name)
     scores, rows = _measured(job, generator)
     facts = dict(data=job.preset.data, seed=job.seed, steps=training.best['step'] if training.best else training.trainer.steps)
-    if job.preset.fit != 'crop': facts['fit'] = job.preset.fit                  # autogan_eval prepares the real images in the same way
-    if job.preset.model: facts['model'] = job.preset.model
+    facts |= {name: value for name, usual in dict(fit='crop', model=None).items() if (value := getattr(job.preset, name)) != usual}
     facts |= job.keep_classes(name, rows)
     save_generator(job.path('generators', f'{file}.safetensors'), generator, scores=scores.record(), ema=True, **facts)
     facts['steps'] = training.trainer.steps

@@ -134,7 +134,7 @@ def _training_costs(preset, evaluator, arch, trained, costs):
     drawn = [arch or get_space(preset.search.space).random(cells, rng) for _ in range(at_a_time(trained, device))]
     trainings = [training_of(preset, a, evaluator.data) for a in drawn]
     with side_by_side(len(trainings), device) as work:
-        costs['step', preset.size] = seconds_each(lambda: list(work(FinalTraining.step, trainings)), device)
+        costs['step', preset.size] = seconds_each(lambda: list(work(lambda training: training.step(), trainings)), device)
     z, generator = trainings[0].trainer.latents(REWARD_IMAGES), trainings[0].generator
     score = lambda: evaluator.reward(generator(z, *some_labels(generator, REWARD_IMAGES)))
     with torch.no_grad(): costs['image', preset.size] = seconds_each(score, device, least=1) / REWARD_IMAGES
