@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HIDDEN', 'ONE_SIDED', 'TWO_SIDED', 'ENCODER_RECIPE', 'reparametrised', 'Encoder', 'with_encoder', 'packed',
            'unpacked', 'PairGenerator', 'PairHead', 'PairDiscriminator', 'pair', 'Pairing', 'without_transforms',
-           'reconstruct']
+           'reconstruct', 'linear_accuracy']
 
 # %% ../../nbs/models/83_bigan.ipynb #f8a8956f
 import math, torch
@@ -202,3 +202,19 @@ MODELS['bigan'] = Model('BiGAN', 'an encoder; the discriminator sees images with
                         partial(_settings, 'encoder'), reconstruct=reconstruct)
 MODELS['ali'] = Model('ALI', 'an encoder that draws codes; the discriminator sees images with them', ENCODER_RECIPE | _WEAK,
                       partial(_settings, 'encoder=gaussian'), reconstruct=reconstruct)
+
+# %% ../../nbs/models/83_bigan.ipynb #58866840
+@torch.no_grad()
+def linear_accuracy(
+    features: torch.Tensor, # (n, d), to learn from
+    labels: torch.Tensor, # (n,) their classes, from 0
+    others: torch.Tensor, # (m, d), to measure with
+    their_labels: torch.Tensor, # (m,)
+    ridge: float = .01, # rho, above 0: how much large weights are avoided
+) -> float: # 0 to 1
+    "Fit a linear classifier by least squares, and return the share of other images for which it is right."
+    mean, spread = features.double().mean(0), features.double().std(0) + 1e-6
+    X, T = (F.pad((part.flatten(1).double() - mean) / spread, (0, 1), value=1.) for part in (features, others))
+    Y = F.one_hot(labels).double()
+    W = torch.linalg.solve(X.T @ X + ridge * len(X) * torch.eye(X.shape[1], dtype=X.dtype), X.T @ Y)
+    return ((T @ W).argmax(1) == their_labels).double().mean().item()

@@ -88,6 +88,6 @@ def _settings(gan):
     named = any(text.partition('=')[0] == 'vaegan' for text in gan.techniques)
     return replace(gan, techniques=gan.techniques + ('vaegan',) * (not named), g_layers=(*gan.g_layers, 'encoder=gaussian'))
 
-_RECIPE = {'final_gan.loss': 'nonsaturating', 'final_gan.terms': ('r1=0.05@8',)}
-MODELS['vaegan'] = Model('VAE-GAN', 'a VAE whose error is measured in the features of the discriminator', ENCODER_RECIPE | _RECIPE,
-                         _settings, reconstruct=reconstruct)
+_RECIPE = {name: value for name, value in ENCODER_RECIPE.items() if name != 'final_gan.d_layers'}         # with spectral norm
+MODELS['vaegan'] = Model('VAE-GAN', 'a VAE whose error is measured in the features of the discriminator',
+                         _RECIPE | {'final_gan.loss': 'nonsaturating', 'final_gan.terms': ()}, _settings, reconstruct=reconstruct)
