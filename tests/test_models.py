@@ -21,9 +21,9 @@ from commands import run
 
 load_rooms()
 QUIET = '--device', 'cpu', '-q', '--no-report'
-SMALL = '--steps', 4, '--g-width', 8, '--d-width', 8, '--eval-images', 60, '--set', 'train.splits=2', *QUIET
+SMALL = '--steps', 4, '--g-width', 8, '--d-width', 8, '--eval-images', 150, '--set', 'train.splits=2', *QUIET
 ARCH = Architecture(NAMED['A'][:2])                                   # for images of 16 pixels
-TEXTS = {}                                                            # model to a text that it reads, if it is not the usual one
+TEXTS = {'infogan': '3 -0.5'}                                                            # model to a text that it reads, if it is not the usual one
 
 
 @pytest.fixture(scope='module')
@@ -94,7 +94,7 @@ def test_the_commands_know_a_model(name, tmp_path):
     assert (code, err) == (0, ''), err
     draw = lambda *words: run(tmp_path, 'autogan_sample', 'run', *words, '-q')
     assert draw('--n', 9, '--npz', 'all.npz') == (0, 'all.npz\n', '') and np.load(tmp_path/'all.npz')['arr_0'].shape == (9, 16, 16, 1)
-    code, out, err = run(tmp_path, 'autogan_eval', 'run', '--images', 60, '--splits', 2, '--device', 'cpu')
+    code, out, err = run(tmp_path, 'autogan_eval', 'run', '--images', 150, '--splits', 2, '--device', 'cpu')
     assert code == 0 and 'generator' in out, err
     assert run(tmp_path, 'autogan_export', 'run', 'g.pt2', '-q') == (0, 'g.pt2\n', '')
     again = draw('--reconstruct', 'some.npz', '--n', 5, '--npz', 'again.npz')
@@ -116,7 +116,7 @@ def test_mistakes_get_one_sentence_and_leave_nothing_behind(tmp_path):
     one_sentence(command('autogan_sample', 'digits', '--text', 'seven'), 'this generator is a plain one, which reads no text')
     one_sentence(command('autogan_sample', 'digits', '--reconstruct', 'digits'), 'this generator is a plain one, which has no encoder')
     one_sentence(command('autogan_sample', 'digits', '--reconstruct', 'digits', '--seeds', '1-3'), 'leave out --seeds')
-    one_sentence(command('autogan_train', '--from', 'digits', '--model', 'dcgan', *SMALL), 'model is')
+    one_sentence(command('autogan_train', '--from', 'digits', '--model', 'dcgan', *QUIET), '--model is dcgan, but the networks of --from have none')
     assert not list(tmp_path.iterdir())
 
 

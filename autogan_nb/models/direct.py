@@ -128,7 +128,7 @@ class Information(Technique):
 
     def unreadable(self, D, real, fake):
         category, others = surprise(D.net.q(D.features(fake)), self.codes.last, self.sizes[0])
-        return .5 * category + .1 * others
+        return category + .3 * others
 
 TECHNIQUES['information'] = Information
 
