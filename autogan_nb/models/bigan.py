@@ -157,9 +157,12 @@ class Pairing(Technique):
     def __init__(self, text=None): self.terms = Term(self.disguise, side='g', needs_real=True),
     def prepare(self, trainer):
         if not hasattr(trainer.G, 'encoder'): raise ValueError('bigan needs a generator with an encoder: add the layer encoder')
-        self.encoder, self.loss = trainer.G.encoder, LOSSES.get(trainer.config.loss)
+        self.encoder = trainer.G.encoder
 
-    def before(self, trainer): self.left = trainer.config.n_critic             # the discriminator's steps that are still to come
+    def before(self, trainer):
+        self.loss = LOSSES.get(trainer.config.loss)
+        self.left = trainer.config.n_critic                                    # the discriminator's steps that are still to come
+
     def after_d(self, trainer, D, real, fake): self.left -= 1
     def real(self, trainer, batch):
         with torch.set_grad_enabled(self.left == 0), trainer.autocast(): z = self.encoder(batch.images, trainer.rng)

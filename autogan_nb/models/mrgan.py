@@ -33,7 +33,7 @@ class ModeRegularisers(Technique):
 
     def prepare(self, trainer):
         if not hasattr(trainer.G, 'encoder'): raise ValueError('mrgan needs a generator with an encoder: add the layer encoder')
-        self.G, self.plain = trainer.G, make_objective(trainer.config.loss)
+        self.G, self.trainer = trainer.G, trainer
 
     def distance(self, D, real, fake):
         "Return the mean squared difference between real images and their reconstructions."
@@ -43,7 +43,7 @@ class ModeRegularisers(Technique):
     def realism(self, D, real, fake):
         "Return what the generator pays for the reconstructions."
         anew = JointDiscriminator(D.discriminate, D.net, D.rng, D.progress)
-        return self.plain.g_loss(anew, real, Batch(self.again))
+        return make_objective(self.trainer.config.loss).g_loss(anew, real, Batch(self.again))
 
     def after(self, trainer): self.again = None
 
