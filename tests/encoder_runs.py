@@ -1,7 +1,7 @@
 """Train the models with an encoder on digits of which a fifth is held out, and store what they reach.
 
-`python tests/encoder_runs.py bigan ali vaegan vae mrgan` appends rows that are not there yet to nbs/results/encoders.jsonl, and draws
-nbs/images/MODEL.png; about a CPU minute each on one thread. `python tests/encoder_runs.py modes 0 1 2` trains a GAN with and without
+`python tests/encoder_runs.py bigan@1200 ali vaegan vae` appends rows that are not there yet to nbs/results/encoders.jsonl, and draws
+nbs/images/MODEL.png; half a CPU minute each on one thread, and 600 steps unless there is another number. `python tests/encoder_runs.py modes 0 1 2` trains a GAN with and without
 mode regularisers on stacked digits with each of these seeds, for nbs/results/modes.jsonl; half a minute each."""
 import copy
 import json
@@ -26,7 +26,7 @@ from autogan_nb.search.derived_gan import generate_images
 from autogan_nb.search.space import A, Architecture
 from autogan_nb.show import save_png
 
-RESULTS, IMAGES, STEPS, WIDTH = Path('nbs/results'), Path('nbs/images'), 1200, 16
+RESULTS, IMAGES, STEPS, WIDTH = Path('nbs/results'), Path('nbs/images'), 600, 16
 
 
 def settings(model):
@@ -35,7 +35,7 @@ def settings(model):
     return row.settings(replace(gan, **{name.removeprefix('final_gan.'): value for name, value in row.recipe.items()}))
 
 
-def trained(model, data, seed=0, steps=STEPS):
+def trained(model, data, steps, seed=0):
     "Train a model at 16x16 pixels."
     config = TrainConfig(steps=steps, eval_every=0)
     training = FinalTraining(Architecture(A.cells[:2]), data, settings(model), config, seed, techniques=get_model(model).techniques)
@@ -44,7 +44,7 @@ def trained(model, data, seed=0, steps=STEPS):
     return training
 
 
-def vae(data, seed=0, steps=STEPS):
+def vae(data, steps, seed=0):
     "Train a plain VAE, which compares pixels, with the generator and the encoder that VAE-GAN has."
     gan = settings('vaegan')
     generator, _ = seeded(lambda: derived_networks(Architecture(A.cells[:2]), gan, data.channels), seed)
@@ -101,14 +101,15 @@ def store(name, row, command):
 def models(names):
     "Train models on digits."
     data, held = digits(16).split(.2)
-    for row in missing('encoders.jsonl', [dict(model=model, seed=0, steps=STEPS, width=WIDTH) for model in names]):
+    wanted = [(model, int(steps or STEPS)) for model, _, steps in (name.partition('@') for name in names)]
+    for row in missing('encoders.jsonl', [dict(model=model, seed=0, steps=steps, width=WIDTH) for model, steps in wanted]):
         start = time.process_time()
-        generator = vae(data) if row['model'] == 'vae' else trained(row['model'], data).generator
+        generator = vae(data, row['steps']) if row['model'] == 'vae' else trained(row['model'], data, row['steps']).generator
         seconds = time.process_time() - start
         facts, grid = measured(generator, held, Evaluator(digit_extractor(), digits(16)))
         save_png(IMAGES/f"{row['model']}.png", grid, 16, 2)
         facts |= worth(generator.encoder, data, held)
-        store('encoders.jsonl', row | dict(cpu_seconds=round(seconds)) | facts, f"python tests/encoder_runs.py {row['model']}")
+        store('encoders.jsonl', row | dict(cpu_seconds=round(seconds)) | facts, f"python tests/encoder_runs.py {row['model']}@{row['steps']}")
 
 
 def modes(seeds, steps=400):

@@ -11,9 +11,9 @@ __all__ = ['HIDDEN', 'ONE_SIDED', 'TWO_SIDED', 'ENCODER_RECIPE', 'reparametrised
 import math, torch
 import torch.nn.functional as F
 from dataclasses import replace
+from fastcore.basics import patch
 from functools import partial
 from torch import nn
-from ..core import Batch
 from ..gan.configs import GANConfig
 from ..gan.discriminator import Discriminator
 from ..gan.extras import LAYERS
@@ -51,14 +51,19 @@ class Encoder(nn.Module):
         self.body = nn.Sequential(*layers, nn.Flatten())
         self.head, self.stochastic = nn.Linear(n * bottom**2, latent_dim * (1 + stochastic)), stochastic
 
-    def moments(self, x): # (n, channels, size, size)
-        "Return means and log-variances, each (n, latent_dim); None for the latter if the codes are certain."
-        return self.head(self.body(x)).chunk(2, 1) if self.stochastic else (self.head(self.body(x)), None)
+# %% ../../nbs/models/83_bigan.ipynb #e4b17f48
+@patch
+def moments(self: Encoder,
+    x: torch.Tensor, # (n, channels, size, size) in [-1, 1]
+) -> tuple: # (n, latent_dim) each; None for the second if the codes are certain
+    "Return means and log-variances."
+    return self.head(self.body(x)).chunk(2, 1) if self.stochastic else (self.head(self.body(x)), None)
 
-    def forward(self, x, rng=None):
-        "Return codes (n, latent_dim): drawn from the distributions if there is an `rng`, else their means."
-        mean, log_variance = self.moments(x)
-        return mean if rng is None or log_variance is None else reparametrised(mean, log_variance, rng)
+@patch
+def forward(self: Encoder, x, rng=None):
+    "Return codes (n, latent_dim): drawn from the distributions if there is an `rng`, else their means."
+    mean, log_variance = self.moments(x)
+    return mean if rng is None or log_variance is None else reparametrised(mean, log_variance, rng)
 
 # %% ../../nbs/models/83_bigan.ipynb #890ef9e9
 def with_encoder(
@@ -66,7 +71,8 @@ def with_encoder(
     text: str = None, # 'gaussian': its codes are normal distributions; None: they are certain
 ) -> nn.Module: # the same network
     "Give a generator an encoder; ValueError for another network or text."
-    if not isinstance(net, DerivedGenerator): raise ValueError(f'encoder changes a generator, not a {type(net).__name__}: give it among g_layers')
+    kind = type(net).__name__
+    if not isinstance(net, DerivedGenerator): raise ValueError(f'encoder changes a generator, not a {kind}: give it among g_layers')
     if text not in (None, 'gaussian'): raise ValueError(f'encoder is {text!r}, expected encoder or encoder=gaussian')
     made = Encoder(net.size, net.bottom, net.channels, net.width, net.latent_dim, text == 'gaussian')
     net.encoder = made.to(next(net.parameters()).device)
@@ -84,6 +90,7 @@ def packed(
     k = -(-z.shape[1] // (height * width))
     return torch.cat([images, F.pad(z, (0, k * height * width - z.shape[1])).view(n, k, height, width).to(images.dtype)], 1)
 
+# %% ../../nbs/models/83_bigan.ipynb #0b9ff0cc
 def unpacked(
     pairs: torch.Tensor, # from `packed`
     channels: int, # of the images
@@ -124,6 +131,12 @@ class PairDiscriminator(Discriminator):
         for block in self.grown: h = block(h)
         return torch.cat([self.of_maps(F.leaky_relu(self.last(h), .2).flatten(1)), self.of_latents(z)], 1)
 
+# %% ../../nbs/models/83_bigan.ipynb #746e3d4e
+def _length(text):
+    "Read the length of z; ValueError for anything but a number."
+    if (text or '').isdecimal() and 0 < int(text) <= 100_000: return int(text)
+    raise ValueError(f'pair is {text!r}, expected the length of z, such as pair=16')
+
 def _as_discriminator(net, latent_dim):
     side = net.sizes[-1] >> (1 + sum(block.downsample for block in net.grown))
     act = nn.LeakyReLU(.2)
@@ -133,7 +146,7 @@ def _as_discriminator(net, latent_dim):
     for part in (net.of_maps, net.of_latents, net.head): xavier_init_(part)
     net.__class__ = PairDiscriminator
 
-# %% ../../nbs/models/83_bigan.ipynb #746e3d4e
+# %% ../../nbs/models/83_bigan.ipynb #bc1355d4
 def pair(
     net: nn.Module, # a `DerivedGenerator` or a `Discriminator`, changed in place
     text: str = None, # for a discriminator: length of z
@@ -141,23 +154,23 @@ def pair(
     "Let a generator return pairs, or a discriminator read them; ValueError for any other network or text."
     if type(net) is DerivedGenerator and not net.n_classes: net.__class__ = PairGenerator
     elif type(net) is Discriminator and not net.n_classes:
-        if not (text or '').isdecimal() or int(text) < 1: raise ValueError(f'pair is {text!r}, expected the length of z, such as pair=16')
-        _as_discriminator(net, int(text))
-    else: raise ValueError(f'pair changes a DerivedGenerator or a Discriminator without labels, not a {type(net).__name__}: give it first')
+        _as_discriminator(net, _length(text))
+    else: raise ValueError(f'pair changes a generator or a discriminator without labels, not a {type(net).__name__}: give it first')
     return net.to(next(net.parameters()).device)
 
 LAYERS['pair'] = pair
 
 # %% ../../nbs/models/83_bigan.ipynb #4a4c9816
-ONE_SIDED, TWO_SIDED = ('nonsaturating', 'hinge', 'wasserstein'), ('rpgan', 'ragan') # losses by whether the generator's looks at generated pairs alone
+ONE_SIDED = 'nonsaturating', 'hinge', 'wasserstein' # the generator's loss looks at generated images alone
+TWO_SIDED = 'rpgan', 'ragan' # it compares them with real ones
 
 class Pairing(Technique):
     "Pack real images with their codes, and train the encoder to make its pairs look generated."
     searchable = False
     def __init__(self, text=None): self.terms = Term(self.disguise, side='g', needs_real=True),
     def prepare(self, trainer):
-        if not hasattr(trainer.G, 'encoder'): raise ValueError('bigan needs a generator with an encoder: add the layer encoder')
-        self.encoder = trainer.G.encoder
+        self.encoder = getattr(trainer.G, 'encoder', None)
+        if self.encoder is None: raise ValueError('bigan needs a generator with an encoder: add the layer encoder')
 
     def before(self, trainer):
         self.loss = LOSSES.get(trainer.config.loss)
@@ -168,9 +181,11 @@ class Pairing(Technique):
         with torch.set_grad_enabled(self.left == 0), trainer.autocast(): z = self.encoder(batch.images, trainer.rng)
         return batch._replace(images=packed(batch.images, z))
 
-    def disguise(self, D, real, fake):
-        "Return what the encoder's pairs cost: zero for a loss that compares them with the generator's."
-        return real.images.new_zeros(()) if self.loss is None else self.loss.g(-D(real))
+# %% ../../nbs/models/83_bigan.ipynb #3a291edb
+@patch
+def disguise(self: Pairing, D, real, fake):
+    "Return what the encoder's pairs cost: zero for a loss that compares them with the generator's."
+    return real.images.new_zeros(()) if self.loss is None else self.loss.g(-D(real))
 
 TECHNIQUES['bigan'] = Pairing
 
@@ -186,6 +201,7 @@ def without_transforms(
         raise ValueError(f'{name} needs images as they are: leave out what changes them before the discriminator sees them')
     return gan
 
+# %% ../../nbs/models/83_bigan.ipynb #26a1d385
 def reconstruct(
     generator: nn.Module, # with an encoder, in eval mode
     images: torch.Tensor, # (n, c, s, s) in [-1, 1]
@@ -193,13 +209,14 @@ def reconstruct(
     "Encode images, and draw them again from their codes, or from the means of their codes."
     return generator(generator.encoder(images))
 
-# %% ../../nbs/models/83_bigan.ipynb #5ade7d5e
+# %% ../../nbs/models/83_bigan.ipynb #930c0106
 def _settings(encoder, gan):
     without_transforms(gan, 'bigan', ONE_SIDED + TWO_SIDED)
     layers = dict(g_layers=('pair', *gan.g_layers, encoder), d_layers=(*gan.d_layers, f'pair={gan.latent_dim}'))
     return replace(gan, techniques=(*gan.techniques, 'bigan'), **layers)
 
-ENCODER_RECIPE = {f'final_gan.{name}': value for name, value in dict(latent_dim=16, d_layers=('plain',), beta1=.5, beta2=.99, n_critic=1).items()}
+_START = dict(latent_dim=16, d_layers=('plain',), beta1=.5, beta2=.99, n_critic=1)
+ENCODER_RECIPE = {f'final_gan.{name}': value for name, value in _START.items()} # settings that models with an encoder start from
 _WEAK = {'final_gan.loss': 'rpgan', 'final_gan.terms': ('r1=0.05@8', 'r2=0.05@8')}
 MODELS['bigan'] = Model('BiGAN', 'an encoder; the discriminator sees images with their codes', ENCODER_RECIPE | _WEAK,
                         partial(_settings, 'encoder'), reconstruct=reconstruct)

@@ -8,6 +8,7 @@ __all__ = ['ModeRegularisers', 'stacked_digits', 'kinds_of', 'Coverage', 'covera
 # %% ../../nbs/models/85_mrgan.ipynb #ec0716a9
 import math, torch
 from dataclasses import replace
+from fastcore.basics import patch
 from typing import NamedTuple
 from ..core import Batch, make_rng
 from ..data.images import ImageData, digits
@@ -23,6 +24,7 @@ def _weights(text):
     if 0 <= first < 1e6 and 0 <= second < 1e6: return first, second
     raise ValueError(f'mrgan is {text!r}, expected the weights of distance and realism, such as mrgan=5:0.2')
 
+# %% ../../nbs/models/85_mrgan.ipynb #ca77efe1
 class ModeRegularisers(Technique):
     "Reconstruct real images: they should come out alike, and look real."
     searchable = False
@@ -32,20 +34,23 @@ class ModeRegularisers(Technique):
         self.terms = Term(self.distance, distance, side='g', needs_real=True), Term(self.realism, realism, side='g', needs_real=True)
 
     def prepare(self, trainer):
-        if not hasattr(trainer.G, 'encoder'): raise ValueError('mrgan needs a generator with an encoder: add the layer encoder')
         self.G, self.trainer = trainer.G, trainer
-
-    def distance(self, D, real, fake):
-        "Return the mean squared difference between real images and their reconstructions."
-        self.again = self.G(self.G.encoder(real.images))
-        return (real.images - self.again).square().mean()
-
-    def realism(self, D, real, fake):
-        "Return what the generator pays for the reconstructions."
-        anew = JointDiscriminator(D.discriminate, D.net, D.rng, D.progress)
-        return make_objective(self.trainer.config.loss).g_loss(anew, real, Batch(self.again))
+        if not hasattr(trainer.G, 'encoder'): raise ValueError('mrgan needs a generator with an encoder: add the layer encoder')
 
     def after(self, trainer): self.again = None
+
+# %% ../../nbs/models/85_mrgan.ipynb #842b0a75
+@patch
+def distance(self: ModeRegularisers, D, real, fake):
+    "Return the mean squared difference between real images and their reconstructions."
+    self.again = self.G(self.G.encoder(real.images))
+    return (real.images - self.again).square().mean()
+
+@patch
+def realism(self: ModeRegularisers, D, real, fake):
+    "Return what the generator pays for the reconstructions."
+    anew = JointDiscriminator(D.discriminate, D.net, D.rng, D.progress)
+    return make_objective(self.trainer.config.loss).g_loss(anew, real, Batch(self.again))
 
 TECHNIQUES['mrgan'] = ModeRegularisers
 
@@ -56,7 +61,8 @@ def _settings(gan):
     return replace(gan, techniques=gan.techniques + ('mrgan',) * (not named), g_layers=(*gan.g_layers, 'encoder'))
 
 _RECIPE = {name: value for name, value in ENCODER_RECIPE.items() if name != 'final_gan.d_layers'}
-MODELS['mrgan'] = Model('MRGAN', 'real images are encoded and drawn again, so that no kind of them is forgotten', _RECIPE, _settings, reconstruct=reconstruct)
+MODELS['mrgan'] = Model('MRGAN', 'real images are encoded and drawn again, so that no kind of them is forgotten', _RECIPE,
+                        _settings, reconstruct=reconstruct)
 
 # %% ../../nbs/models/85_mrgan.ipynb #960baad2
 def stacked_digits(
@@ -80,11 +86,13 @@ def kinds_of(
     answers = torch.stack([extractor(images[:, k:k+1]).logits.argmax(1) for k in range(3)], 1)
     return answers.cpu() @ torch.tensor([100, 10, 1])
 
+# %% ../../nbs/models/85_mrgan.ipynb #5c96a96a
 class Coverage(NamedTuple):
     "How well images cover a number of kinds."
     missing: int # kinds that never occur
     divergence: float # of their shares from equal ones, in nats
 
+# %% ../../nbs/models/85_mrgan.ipynb #af308586
 def coverage(
     kinds: torch.Tensor, # (n,) whole numbers
     n_kinds: int = 1000, # how many there are

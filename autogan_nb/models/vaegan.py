@@ -9,6 +9,7 @@ __all__ = ['kl_to_normal', 'feature_maps', 'unlikeness', 'scaled_gradient', 'Aut
 import torch
 import torch.nn.functional as F
 from dataclasses import replace
+from fastcore.basics import patch
 from torch import nn
 from ..core import Batch
 from ..gan.objective import TECHNIQUES, Technique, Term, number
@@ -31,6 +32,7 @@ def feature_maps(
     "Return the maps behind the discriminator's first block."
     return D.input(x)
 
+# %% ../../nbs/models/84_vaegan.ipynb #f1530d98
 def unlikeness(
     target: torch.Tensor, # (n, c, h, w), a constant
     maps: torch.Tensor, # the same shape
@@ -47,6 +49,7 @@ class _ScaledGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient): return gradient * ctx.factor, None
 
+# %% ../../nbs/models/84_vaegan.ipynb #f9c4400d
 def scaled_gradient(
     x: torch.Tensor, # any shape
     factor: float, # of the gradient
@@ -63,22 +66,25 @@ class Autoencoding(Technique):
         self.terms = Term(self.expose), Term(self.imitate, side='g', needs_real=True)
 
     def prepare(self, trainer):
-        self.G, encoder = trainer.G, getattr(trainer.G, 'encoder', None)
-        if not getattr(encoder, 'stochastic', False): raise ValueError('vaegan needs a generator with the layer encoder=gaussian')
+        self.G, stochastic = trainer.G, getattr(getattr(trainer.G, 'encoder', None), 'stochastic', False)
+        if not stochastic: raise ValueError('vaegan needs a generator with the layer encoder=gaussian')
 
-    def expose(self, D, real, fake):
-        "Return the discriminator's loss of reconstructions."
-        with torch.no_grad(): again = self.G(self.G.encoder(real.images, D.rng))
-        return F.softplus(D(Batch(again))).mean()
+# %% ../../nbs/models/84_vaegan.ipynb #28f6643f
+@patch
+def expose(self: Autoencoding, D, real, fake):
+    "Return the discriminator's loss of reconstructions."
+    with torch.no_grad(): again = self.G(self.G.encoder(real.images, D.rng))
+    return F.softplus(D(Batch(again))).mean()
 
-    def imitate(self, D, real, fake):
-        "Return the losses of the encoder and of the generator, each of which gets its own gradient."
-        mean, log_variance = self.G.encoder.moments(real.images)
-        z = reparametrised(mean, log_variance, D.rng)
-        compared, judged = self.G(scaled_gradient(z, 1 / self.gamma)), self.G(z.detach())
-        with torch.no_grad(): target = feature_maps(D.net, real.images)
-        gan = F.softplus(-D(Batch(judged))).mean()
-        return kl_to_normal(mean, log_variance).mean() + self.gamma * unlikeness(target, feature_maps(D.net, compared)) + gan
+@patch
+def imitate(self: Autoencoding, D, real, fake):
+    "Return the losses of the encoder and of the generator, each of which gets its own gradient."
+    mean, log_variance = self.G.encoder.moments(real.images)
+    z = reparametrised(mean, log_variance, D.rng)
+    compared, judged = self.G(scaled_gradient(z, 1 / self.gamma)), self.G(z.detach())
+    with torch.no_grad(): target = feature_maps(D.net, real.images)
+    gan = F.softplus(-D(Batch(judged))).mean()
+    return kl_to_normal(mean, log_variance).mean() + self.gamma * unlikeness(target, feature_maps(D.net, compared)) + gan
 
 TECHNIQUES['vaegan'] = Autoencoding
 
