@@ -1,7 +1,8 @@
 """Train the models with an encoder on digits of which a fifth is held out, and store what they reach.
 
 `python tests/encoder_runs.py bigan@1200 ali vaegan vae` appends rows that are not there yet to nbs/results/encoders.jsonl, and draws
-nbs/images/MODEL.png; half a CPU minute each on one thread, and 600 steps unless there is another number. `python tests/encoder_runs.py modes 0 1 2` trains a GAN with and without
+nbs/images/MODEL.png; half a CPU minute each on one thread, and 600 steps unless there is another number.
+`python tests/encoder_runs.py modes 0 1 2` trains a GAN with and without
 mode regularisers on stacked digits with each of these seeds, for nbs/results/modes.jsonl; half a minute each."""
 import copy
 import json
@@ -26,7 +27,7 @@ from autogan_nb.search.derived_gan import generate_images
 from autogan_nb.search.space import A, Architecture
 from autogan_nb.show import save_png
 
-RESULTS, IMAGES, STEPS, WIDTH = Path('nbs/results'), Path('nbs/images'), 600, 16
+RESULTS, IMAGES, STEPS, WIDTH, WEIGHTS = Path('nbs/results'), Path('nbs/images'), 600, 16, 'mrgan=30:0.5'
 
 
 def settings(model):
@@ -80,7 +81,8 @@ def worth(encoder, data, held, labelled=(4000, 200)):
     chance.body(to_float(data.images[:2000]))                # its batch norm measures the images
     looks = dict(pixels=lambda x: x.flatten(1), random=chance.eval().body, features=encoder.body, codes=encoder)
     own, others = to_float(data.images), to_float(held.images)
-    return {f'{name} {n}': linear_accuracy(look(own[:n]), data.labels[:n], look(others), held.labels) for name, look in looks.items() for n in labelled}
+    right = lambda look, n: linear_accuracy(look(own[:n]), data.labels[:n], look(others), held.labels)
+    return {f'{name} {n}': right(look, n) for name, look in looks.items() for n in labelled}
 
 
 def missing(name, wanted):
@@ -109,21 +111,22 @@ def models(names):
         facts, grid = measured(generator, held, Evaluator(digit_extractor(), digits(16)))
         save_png(IMAGES/f"{row['model']}.png", grid, 16, 2)
         facts |= worth(generator.encoder, data, held)
-        store('encoders.jsonl', row | dict(cpu_seconds=round(seconds)) | facts, f"python tests/encoder_runs.py {row['model']}@{row['steps']}")
+        command = f"python tests/encoder_runs.py {row['model']}@{row['steps']}"
+        store('encoders.jsonl', row | dict(cpu_seconds=round(seconds)) | facts, command)
 
 
 def modes(seeds, steps=400):
     "Count the kinds of stacked digits that a GAN misses."
     data, extractor = stacked_digits(16), digit_extractor()
     base = replace(RECIPES['digits'].gan, g_width=WIDTH, d_width=WIDTH, latent_dim=16, beta1=.5, beta2=.99)
-    for row in missing('modes.jsonl', [dict(model=model, seed=seed, steps=steps) for seed in seeds for model in ('gan', 'mrgan')]):
-        gan = base if row['model'] == 'gan' else get_model('mrgan').settings(base)
+    for row in missing('modes.jsonl', [dict(model=model, seed=seed, steps=steps) for seed in seeds for model in ('gan', WEIGHTS)]):
+        gan = base if row['model'] == 'gan' else get_model('mrgan').settings(replace(base, techniques=(row['model'],)))
         training = FinalTraining(Architecture(A.cells[:2]), data, gan, TrainConfig(steps=steps, eval_every=0, decay_lr=True), row['seed'])
         training.advance(steps)
         images = generate_images(training.generator, torch.randn(10_000, 16, generator=make_rng(1)))
         kinds = kinds_of(images, extractor)
-        if row['seed'] == seeds[0]:
-            save_png(IMAGES/f"modes_{row['model']}.png", images[:32], 16, 2)
+        if row['seed'] == 0:
+            save_png(IMAGES/f"modes_{row['model'].partition('=')[0]}.png", images[:32], 16, 2)
         digit = torch.stack([kinds // 100, kinds // 10 % 10, kinds % 10]).flatten().bincount(minlength=10)
         facts = coverage(kinds)._asdict() | dict(digits=(digit / digit.sum()).mul(1000).round().int().tolist())
         store('modes.jsonl', row | facts, f"python tests/encoder_runs.py modes {row['seed']}")

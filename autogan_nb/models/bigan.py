@@ -35,6 +35,7 @@ def reparametrised(
 # %% ../../nbs/models/83_bigan.ipynb #01d4d3ed
 class Encoder(nn.Module):
     "Map images to codes, or to normal distributions of codes."
+    sample = staticmethod(reparametrised)                                      # (means, log-variances, rng) to codes
     def __init__(self,
         size: int, # side of the images, in pixels
         bottom: int, # side of the last maps; size / bottom is a power of 2
@@ -63,7 +64,7 @@ def moments(self: Encoder,
 def forward(self: Encoder, x, rng=None):
     "Return codes (n, latent_dim): drawn from the distributions if there is an `rng`, else their means."
     mean, log_variance = self.moments(x)
-    return mean if rng is None or log_variance is None else reparametrised(mean, log_variance, rng)
+    return mean if rng is None or log_variance is None else self.sample(mean, log_variance, rng)
 
 # %% ../../nbs/models/83_bigan.ipynb #890ef9e9
 def with_encoder(

@@ -13,16 +13,16 @@ from typing import NamedTuple
 from ..core import Batch, make_rng
 from ..data.images import ImageData, digits
 from ..gan.objective import TECHNIQUES, JointDiscriminator, Technique, Term, make_objective
-from .bigan import ENCODER_RECIPE, ONE_SIDED, TWO_SIDED, reconstruct, without_transforms
 from .models import MODELS, Model
+from ..shell import needed
 
 # %% ../../nbs/models/85_mrgan.ipynb #fdc76ad6
 def _weights(text):
-    "Read two weights such as 5:0.2; ValueError for anything else."
-    try: first, second = map(float, (text or '5:0.2').split(':'))
+    "Read two weights such as 30:0.5; ValueError for anything else."
+    try: first, second = map(float, (text or '30:0.5').split(':'))
     except ValueError: first = second = -1.
     if 0 <= first < 1e6 and 0 <= second < 1e6: return first, second
-    raise ValueError(f'mrgan is {text!r}, expected the weights of distance and realism, such as mrgan=5:0.2')
+    raise ValueError(f'mrgan is {text!r}, expected the weights of distance and realism, such as mrgan=30:0.5')
 
 # %% ../../nbs/models/85_mrgan.ipynb #ca77efe1
 class ModeRegularisers(Technique):
@@ -56,13 +56,16 @@ TECHNIQUES['mrgan'] = ModeRegularisers
 
 # %% ../../nbs/models/85_mrgan.ipynb #a7411018
 def _settings(gan):
-    without_transforms(gan, 'mrgan', ONE_SIDED + TWO_SIDED)
+    pairs = needed('models.bigan')
+    pairs.without_transforms(gan, 'mrgan', pairs.ONE_SIDED + pairs.TWO_SIDED)
     named = any(text.partition('=')[0] == 'mrgan' for text in gan.techniques)
     return replace(gan, techniques=gan.techniques + ('mrgan',) * (not named), g_layers=(*gan.g_layers, 'encoder'))
 
-_RECIPE = {name: value for name, value in ENCODER_RECIPE.items() if name != 'final_gan.d_layers'}
+def _reconstruct(generator, images): return generator(generator.encoder(images))
+
+_RECIPE = {f'final_gan.{name}': value for name, value in dict(latent_dim=16, beta1=.5, beta2=.99, n_critic=1).items()}
 MODELS['mrgan'] = Model('MRGAN', 'real images are encoded and drawn again, so that no kind of them is forgotten', _RECIPE,
-                        _settings, reconstruct=reconstruct)
+                        _settings, reconstruct=_reconstruct)
 
 # %% ../../nbs/models/85_mrgan.ipynb #960baad2
 def stacked_digits(

@@ -13,8 +13,8 @@ from fastcore.basics import patch
 from torch import nn
 from ..core import Batch
 from ..gan.objective import TECHNIQUES, Technique, Term, number
-from .bigan import ENCODER_RECIPE, reconstruct, reparametrised, without_transforms
 from .models import MODELS, Model
+from ..shell import needed
 
 # %% ../../nbs/models/84_vaegan.ipynb #7382b47c
 def kl_to_normal(
@@ -80,7 +80,7 @@ def expose(self: Autoencoding, D, real, fake):
 def imitate(self: Autoencoding, D, real, fake):
     "Return the losses of the encoder and of the generator, each of which gets its own gradient."
     mean, log_variance = self.G.encoder.moments(real.images)
-    z = reparametrised(mean, log_variance, D.rng)
+    z = self.G.encoder.sample(mean, log_variance, D.rng)
     compared, judged = self.G(scaled_gradient(z, 1 / self.gamma)), self.G(z.detach())
     with torch.no_grad(): target = feature_maps(D.net, real.images)
     gan = F.softplus(-D(Batch(judged))).mean()
@@ -90,10 +90,12 @@ TECHNIQUES['vaegan'] = Autoencoding
 
 # %% ../../nbs/models/84_vaegan.ipynb #9bd06960
 def _settings(gan):
-    without_transforms(gan, 'vaegan', ('nonsaturating',))
+    needed('models.bigan').without_transforms(gan, 'vaegan', ('nonsaturating',))
     named = any(text.partition('=')[0] == 'vaegan' for text in gan.techniques)
     return replace(gan, techniques=gan.techniques + ('vaegan',) * (not named), g_layers=(*gan.g_layers, 'encoder=gaussian'))
 
-_RECIPE = {name: value for name, value in ENCODER_RECIPE.items() if name != 'final_gan.d_layers'}         # with spectral norm
+def _reconstruct(generator, images): return generator(generator.encoder(images))        # from the means of the codes
+
+_RECIPE = dict(latent_dim=16, beta1=.5, beta2=.99, n_critic=1, loss='nonsaturating', terms=())
 MODELS['vaegan'] = Model('VAE-GAN', 'a VAE whose error is measured in the features of the discriminator',
-                         _RECIPE | {'final_gan.loss': 'nonsaturating', 'final_gan.terms': ()}, _settings, reconstruct=reconstruct)
+                         {f'final_gan.{name}': value for name, value in _RECIPE.items()}, _settings, reconstruct=_reconstruct)
