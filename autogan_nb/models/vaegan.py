@@ -62,7 +62,7 @@ class Autoencoding(Technique):
     "Train an encoder and the generator as a VAE that compares images by the discriminator's maps."
     searchable = False
     def __init__(self, text=None):
-        self.gamma = number('vaegan', text, .05, least=1e-6)
+        self.gamma = number('vaegan', text, .005, least=1e-6)
         self.terms = Term(self.expose), Term(self.imitate, side='g', needs_real=True)
 
     def prepare(self, trainer):
