@@ -264,6 +264,6 @@ def alpha_divergence(
 DIVERGENCES['alpha_low'], DIVERGENCES['alpha_high'] = alpha_divergence(.5), alpha_divergence(1.5)
 
 # %% ../../nbs/models/82_direct.ipynb #d6566486
-for name, row in DIVERGENCES.items(): LOSSES[f'f_{name}'] = divergence_loss(row)
+LOSSES.update({f'f_{name}': divergence_loss(row) for name, row in DIVERGENCES.items()})
 
 MODELS['fgan'] = Model('f-GAN', 'a loss for every f-divergence: final_gan.loss', {'final_gan.loss': 'f_hellinger'})
