@@ -22,7 +22,7 @@ load_rooms()
 QUIET = '--device', 'cpu', '-q', '--no-report'
 SMALL = '--steps', 4, '--g-width', 8, '--d-width', 8, '--eval-images', 150, '--set', 'train.splits=2', *QUIET
 ARCH = Architecture(NAMED['A'][:2])                                   # for images of 16 pixels
-TEXTS = {'infogan': '3 -0.5'}                                                            # model to a text that it reads, if it is not the usual one
+TEXTS = {'infogan': '3 -0.5'}          # model to a text that it reads, if it is not the usual one
 
 
 @pytest.fixture(scope='module')
@@ -102,7 +102,8 @@ def test_the_commands_know_a_model(name, tmp_path):
     told = draw('--text', TEXTS.get(name, 'a thick seven'), '--n', 3, '--npz', 'told.npz')
     if row.from_text is None: one_sentence(told, 'which reads no text: leave out --text')
     else: assert told == (0, 'told.npz\n', '') and np.load(tmp_path/'told.npz')['arr_0'].shape == (3, 16, 16, 1)
-    if not row.labels: one_sentence(run(tmp_path, 'autogan_train', '--model', name, '--conditional', 'cgan', *SMALL), 'cannot be combined')
+    if not row.labels:
+        one_sentence(run(tmp_path, 'autogan_train', '--model', name, '--conditional', 'cgan', *SMALL), 'cannot be combined')
 
 
 def test_mistakes_get_one_sentence_and_leave_nothing_behind(tmp_path):
@@ -111,11 +112,12 @@ def test_mistakes_get_one_sentence_and_leave_nothing_behind(tmp_path):
     one_sentence(command('autogan_train', '--set', 'model=dcgam', *SMALL), "did you mean 'dcgan'?")
     one_sentence(command('autogan_search', '--model', 'dcgan'), 'there is no --model: models are trained, not searched: use autogan_train')
     one_sentence(command('autogan_search', '--set', 'model=dcgan', '-q'), "model is 'dcgan', but models are trained, not searched")
-    one_sentence(command('autogan_train', '--model', 'dcgan', '--recipe', 'r3gan', '--set', 'final_gan.g_layers=r3', *SMALL), 'give it first')
+    one_sentence(command('autogan_train', '--model', 'dcgan', '--set', 'final_gan.g_layers=r3', *SMALL), 'give it first')
     one_sentence(command('autogan_sample', 'digits', '--text', 'seven'), 'this generator is a plain one, which reads no text')
     one_sentence(command('autogan_sample', 'digits', '--reconstruct', 'digits'), 'this generator is a plain one, which has no encoder')
     one_sentence(command('autogan_sample', 'digits', '--reconstruct', 'digits', '--seeds', '1-3'), 'leave out --seeds')
-    one_sentence(command('autogan_train', '--from', 'digits', '--model', 'dcgan', *QUIET), '--model is dcgan, but the networks of --from have none')
+    one_sentence(command('autogan_train', '--from', 'digits', '--model', 'dcgan', *QUIET),
+                 '--model is dcgan, but the networks of --from have none')
     assert not list(tmp_path.iterdir())
 
 
@@ -129,7 +131,8 @@ def test_a_run_can_be_the_start_of_another(tmp_path):
 
 def test_what_makes_the_model_is_never_lost():
     for name, row in MODELS.items():
-        chosen = configure('digits', model=name, size=16, settings={'final_gan.techniques': ('cosine',), 'final_gan.terms': (), 'final_gan.g_lr': .007})
+        own = {'final_gan.techniques': ('cosine',), 'final_gan.terms': (), 'final_gan.g_lr': .007}
+        chosen = configure('digits', model=name, size=16, settings=own)
         gan = model_settings(chosen).final_gan
         assert gan.g_lr == .007 and 'cosine' in gan.techniques, name
         added = row.settings(replace(chosen.final_gan, techniques=(), terms=()))
