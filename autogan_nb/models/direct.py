@@ -227,7 +227,8 @@ DIVERGENCES = {
     'hellinger': Divergence('squared Hellinger', lambda u: (torch.sqrt(u) - 1)**2, lambda v: 1 - torch.exp(-v), lambda t: t / (1 - t),
                             lambda v: torch.exp(v) - 1),
     'jensen_shannon': Divergence('Jensen-Shannon', lambda u: u * _log(u) - (u + 1) * _log((1 + u) / 2),
-                                 lambda v: math.log(2) - F.softplus(-v), lambda t: -_log(2 - torch.exp(t)), lambda v: F.softplus(v) - math.log(2)),
+                                 lambda v: math.log(2) - F.softplus(-v), lambda t: -_log(2 - torch.exp(t)),
+                                 lambda v: F.softplus(v) - math.log(2)),
     'gan': Divergence('GAN', lambda u: u * _log(u) - (u + 1) * _log(u + 1), lambda v: -F.softplus(-v),
                       lambda t: -_log(1 - torch.exp(t)), lambda v: F.softplus(v)),
 }
