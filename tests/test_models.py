@@ -1,5 +1,4 @@
 "Test every model: trained, stopped and continued bit for bit, saved, drawn, measured, exported, and refused in one sentence."
-import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 
 from autogan_nb.data.images import ImageData, digits
 from autogan_nb.gan.discriminator import load_discriminator, save_discriminator
-from autogan_nb.models.models import MODELS, check_data, model_settings, training_of
+from autogan_nb.models.models import MODELS, model_settings, training_of
 from autogan_nb.practice.presets import configure
 from autogan_nb.search.derive import restart
 from autogan_nb.search.derived_gan import load_generator, save_generator
@@ -23,14 +22,14 @@ load_rooms()
 QUIET = '--device', 'cpu', '-q', '--no-report'
 SMALL = '--steps', 4, '--g-width', 8, '--d-width', 8, '--eval-images', 150, '--set', 'train.splits=2', *QUIET
 ARCH = Architecture(NAMED['A'][:2])                                   # for images of 16 pixels
-TEXTS = {'infogan': '3 -0.5'}                                                            # model to a text that it reads, if it is not the usual one
+TEXTS = {'infogan': '3 -0.5'}          # model to a text that it reads, if it is not the usual one
 
 
 @pytest.fixture(scope='module')
 def data():
     "Return a few hundred digits, so that a model that prepares something from all images is quick."
     whole = digits(16)
-    return ImageData(whole.images[:300], whole.labels[:300], 'digits', names=whole.classes)
+    return ImageData(whole.images[::16], whole.labels[::16], 'digits', names=whole.classes)
 
 
 def preset_of(name, **more):
@@ -83,8 +82,8 @@ def test_a_model_can_begin_again(name, data):
 
 @pytest.mark.parametrize('name', MODELS)
 def test_the_commands_know_a_model(name, tmp_path):
-    np.savez(tmp_path/'some.npz', images=digits(16).images[:200, 0].numpy(), labels=digits(16).labels[:200].numpy())
-    here = '--data', 'some.npz', '--extractor', 'digits', '--channels', 1
+    np.savez(tmp_path/'digits200.npz', images=digits(16).images[::25, 0].numpy(), labels=digits(16).labels[::25].numpy())
+    here = '--data', 'digits200.npz', '--extractor', 'digits', '--channels', 1
     code, out, err = run(tmp_path, 'autogan_train', str(ARCH), '--model', name, *here, *SMALL, '--out', 'run')
     assert (code, err) == (0, ''), err
     row, generator = MODELS[name], load_generator(tmp_path/'run'/'generator.safetensors')
@@ -97,13 +96,14 @@ def test_the_commands_know_a_model(name, tmp_path):
     code, out, err = run(tmp_path, 'autogan_eval', 'run', '--images', 150, '--splits', 2, '--device', 'cpu')
     assert code == 0 and 'generator' in out, err
     assert run(tmp_path, 'autogan_export', 'run', 'g.pt2', '-q') == (0, 'g.pt2\n', '')
-    again = draw('--reconstruct', 'some.npz', '--n', 5, '--npz', 'again.npz')
+    again = draw('--reconstruct', 'digits200.npz', '--n', 5, '--npz', 'again.npz')
     if row.reconstruct is None: one_sentence(again, 'which has no encoder: leave out --reconstruct')
     else: assert again == (0, 'again.npz\n', '') and np.load(tmp_path/'again.npz')['arr_0'].shape == (5, 16, 16, 1)
     told = draw('--text', TEXTS.get(name, 'a thick seven'), '--n', 3, '--npz', 'told.npz')
     if row.from_text is None: one_sentence(told, 'which reads no text: leave out --text')
     else: assert told == (0, 'told.npz\n', '') and np.load(tmp_path/'told.npz')['arr_0'].shape == (3, 16, 16, 1)
-    if not row.labels: one_sentence(run(tmp_path, 'autogan_train', '--model', name, '--conditional', 'cgan', *SMALL), 'cannot be combined')
+    if not row.labels:
+        one_sentence(run(tmp_path, 'autogan_train', '--model', name, '--conditional', 'cgan', *SMALL), 'cannot be combined')
 
 
 def test_mistakes_get_one_sentence_and_leave_nothing_behind(tmp_path):
@@ -112,11 +112,12 @@ def test_mistakes_get_one_sentence_and_leave_nothing_behind(tmp_path):
     one_sentence(command('autogan_train', '--set', 'model=dcgam', *SMALL), "did you mean 'dcgan'?")
     one_sentence(command('autogan_search', '--model', 'dcgan'), 'there is no --model: models are trained, not searched: use autogan_train')
     one_sentence(command('autogan_search', '--set', 'model=dcgan', '-q'), "model is 'dcgan', but models are trained, not searched")
-    one_sentence(command('autogan_train', '--model', 'dcgan', '--recipe', 'r3gan', '--set', 'final_gan.g_layers=r3', *SMALL), 'give it first')
+    one_sentence(command('autogan_train', '--model', 'dcgan', '--set', 'final_gan.g_layers=r3', *SMALL), 'give it first')
     one_sentence(command('autogan_sample', 'digits', '--text', 'seven'), 'this generator is a plain one, which reads no text')
     one_sentence(command('autogan_sample', 'digits', '--reconstruct', 'digits'), 'this generator is a plain one, which has no encoder')
     one_sentence(command('autogan_sample', 'digits', '--reconstruct', 'digits', '--seeds', '1-3'), 'leave out --seeds')
-    one_sentence(command('autogan_train', '--from', 'digits', '--model', 'dcgan', *QUIET), '--model is dcgan, but the networks of --from have none')
+    one_sentence(command('autogan_train', '--from', 'digits', '--model', 'dcgan', *QUIET),
+                 '--model is dcgan, but the networks of --from have none')
     assert not list(tmp_path.iterdir())
 
 
@@ -130,7 +131,8 @@ def test_a_run_can_be_the_start_of_another(tmp_path):
 
 def test_what_makes_the_model_is_never_lost():
     for name, row in MODELS.items():
-        chosen = configure('digits', model=name, size=16, settings={'final_gan.techniques': ('cosine',), 'final_gan.terms': (), 'final_gan.g_lr': .007})
+        own = {'final_gan.techniques': ('cosine',), 'final_gan.terms': (), 'final_gan.g_lr': .007}
+        chosen = configure('digits', model=name, size=16, settings=own)
         gan = model_settings(chosen).final_gan
         assert gan.g_lr == .007 and 'cosine' in gan.techniques, name
         added = row.settings(replace(chosen.final_gan, techniques=(), terms=()))

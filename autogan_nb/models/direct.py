@@ -64,7 +64,8 @@ def with_codes(
 ) -> nn.Module: # the same network
     "Let a generator read codes from the first numbers of its latents; ValueError for another network or too short latents."
     sizes = code_sizes(text, 'codes')
-    if not isinstance(net, DerivedGenerator): raise ValueError(f'codes changes a generator, not a {type(net).__name__}: give it among g_layers')
+    kind = type(net).__name__
+    if not isinstance(net, DerivedGenerator): raise ValueError(f'codes changes a generator, not a {kind}: give it among g_layers')
     if sum(sizes) >= net.latent_dim: raise ValueError(f'codes is {text!r}, expected fewer than the {net.latent_dim} numbers of a latent')
     net.codes = Codes(*sizes)
     net.linear = nn.Sequential(net.codes, net.linear)
@@ -91,8 +92,8 @@ def with_q(
     text: str = None, # categories and continuous codes: '10+2'
 ) -> nn.Module: # the same network
     "Let a discriminator guess the codes of an image from its features; ValueError for another network."
-    k, c = code_sizes(text, 'q')
-    if not isinstance(net, Discriminator): raise ValueError(f'q changes a Discriminator, not a {type(net).__name__}: give it among d_layers')
+    (k, c), kind = code_sizes(text, 'q'), type(net).__name__
+    if not isinstance(net, Discriminator): raise ValueError(f'q changes a Discriminator, not a {kind}: give it among d_layers')
     read = nn.Sequential(nn.Linear(net.head.in_features, 64), nn.LeakyReLU(.2), nn.Linear(64, k + 2 * c))
     net.q, net.keeps_features = read.to(next(net.parameters()).device), True
     return net
@@ -123,7 +124,8 @@ class Information(Technique):
 
     def prepare(self, trainer):
         for net, part in ((trainer.G, 'codes'), (trainer.D, 'q')):
-            if not hasattr(net, part): raise ValueError(f'information={self.text} needs the layer {part}={self.text} in a {type(net).__name__}')
+            if hasattr(net, part): continue
+            raise ValueError(f'information={self.text} needs the layer {part}={self.text} in a {type(net).__name__}')
         self.codes = trainer.G.codes
 
     def unreadable(self, D, real, fake):
@@ -170,7 +172,8 @@ def from_codes(
     first = f'a category from 0 to {k - 1} and then ' if k else ''
     raise ValueError(f'text is {text[:60]!r}, expected {first}at most {c} numbers from -1 to 1')
 
-MODELS['infogan'] = Model('InfoGAN', 'codes among the latents that can be read off the images', settings=infogan_settings, from_text=from_codes)
+MODELS['infogan'] = Model('InfoGAN', 'codes among the latents that can be read off the images', settings=infogan_settings,
+                          from_text=from_codes)
 
 # %% ../../nbs/models/82_direct.ipynb #34d723c1
 @torch.no_grad()
@@ -223,8 +226,9 @@ DIVERGENCES = {
                          lambda v: 2 - 2 * torch.exp(-v / 2)),
     'hellinger': Divergence('squared Hellinger', lambda u: (torch.sqrt(u) - 1)**2, lambda v: 1 - torch.exp(-v), lambda t: t / (1 - t),
                             lambda v: torch.exp(v) - 1),
-    'jensen_shannon': Divergence('Jensen-Shannon', lambda u: u * _log(u) - (u + 1) * _log((1 + u) / 2), lambda v: math.log(2) - F.softplus(-v),
-                                 lambda t: -_log(2 - torch.exp(t)), lambda v: F.softplus(v) - math.log(2)),
+    'jensen_shannon': Divergence('Jensen-Shannon', lambda u: u * _log(u) - (u + 1) * _log((1 + u) / 2),
+                                 lambda v: math.log(2) - F.softplus(-v), lambda t: -_log(2 - torch.exp(t)),
+                                 lambda v: F.softplus(v) - math.log(2)),
     'gan': Divergence('GAN', lambda u: u * _log(u) - (u + 1) * _log(u + 1), lambda v: -F.softplus(-v),
                       lambda t: -_log(1 - torch.exp(t)), lambda v: F.softplus(v)),
 }
@@ -264,6 +268,6 @@ def alpha_divergence(
 DIVERGENCES['alpha_low'], DIVERGENCES['alpha_high'] = alpha_divergence(.5), alpha_divergence(1.5)
 
 # %% ../../nbs/models/82_direct.ipynb #d6566486
-for name, row in DIVERGENCES.items(): LOSSES[f'f_{name}'] = divergence_loss(row)
+LOSSES.update({f'f_{name}': divergence_loss(row) for name, row in DIVERGENCES.items()})
 
 MODELS['fgan'] = Model('f-GAN', 'a loss for every f-divergence: final_gan.loss', {'final_gan.loss': 'f_hellinger'})

@@ -147,8 +147,8 @@ class DCDiscriminator(Discriminator):
     separate = True # real and generated images have batch statistics of their own
 
     def vectors(self, x):
-        if self.cells_of(x) != self.n_cells: raise ValueError(f'images of {x.shape[-1]} pixels, expected {self.sizes[-1]}: this network does not grow')
-        return self.stack(x).flatten(1)
+        if self.cells_of(x) == self.n_cells: return self.stack(x).flatten(1)
+        raise ValueError(f'images of {x.shape[-1]} pixels, expected {self.sizes[-1]}: this network does not grow')
 
 def _as_discriminator(net):
     widths = _channels(net.width, net.n_cells)[::-1]
