@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from .practice.presets import PRESETS, SearchOptions, TrainOptions, asked_for, command_line, given, settings_from
+from .practice.presets import PRESETS, SearchOptions, TrainOptions, asked_for, command_line, settings_from
+from .settings import given
 from .shell import command, dashed, end, needed, plain_errors
 
 # %% ../nbs/06_cli.ipynb #c90f5f63
@@ -118,6 +119,7 @@ def autogan_search(options: SearchOptions):
     with plain_errors(SearchOptions):
         jobs, run = needed('practice.jobs'), _resumed('autogan_search', options)
         settings = jobs.continued(run, vars(options)) if run else settings_from(options, chosen=_chosen(options))
+        if settings.model is not None: raise ValueError(f'model is {settings.model!r}, but models are trained, not searched: use autogan_train')
         out = run.path if run else needed('practice.runs').check_new(options.out or f'runs/{_run_name(options, settings)}')
         evaluator = jobs.prepare(settings, options.device, options.quiet)
         settings, clock = _timed(options, settings, evaluator)
@@ -149,7 +151,6 @@ def _new_training(options):
     settings = settings_from(options, arch.size, held, _chosen(options, held, sized=False))
     return settings, dict(arch=str(arch)) | ({'from': start.files} if start else {})
 
-# %% ../nbs/06_cli.ipynb #9d2223e0
 @command
 def autogan_train(options: TrainOptions):
     "Train one architecture on one data set, and measure it."
@@ -159,8 +160,7 @@ def autogan_train(options: TrainOptions):
         out = run.path if run else needed('practice.runs').check_new(options.out or f'runs/train-{_run_name(options, settings)}')
         evaluator = jobs.prepare(settings, options.device, options.quiet)
         settings, clock = _timed(options, settings, evaluator, facts.get('arch') or run.config['arch'])
-        if not run: facts['command'] = command_line('autogan_train', options, settings)
-        made = run or jobs.new_run(out, settings, options.seed, **facts)
+        made = run or jobs.new_run(out, settings, options.seed, **facts, command=command_line('autogan_train', options, settings))
         job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
         job.clock = clock
     _carry_out(needed('practice.trainings').train_job, job, options.no_report)
@@ -182,7 +182,6 @@ def _subject(options, device):
     how = dict(size=size, channels=options.channels, device=device, quiet=options.quiet, fit=options.fit or 'crop')
     return needed('data.streaming').open_data(path, stream=True, **how)
 
-# %% ../nbs/06_cli.ipynb #b60a69df
 def _measured_on(options, notes):
     "Return the data and the extractor to measure with: those given, or else those used in training."
     data, extractor = options.data or notes.get('data'), options.extractor or notes.get('scores', {}).get('extractor')
@@ -252,6 +251,8 @@ class SampleOptions:
     seeds: str = None # instead: a seed for each image, such as 0-63 or 3,7,20-29; files are named after them
     label: str = None # class to draw, by name or number, if the generator was trained with labels; by default all in turn
     labels: str = None # instead: all, or some classes such as 3,7; each is a row of a grid, or a folder
+    text: str = None # what to draw, in words, if the generator's model reads text
+    reconstruct: str = None # instead: images to send through the model's encoder and back, 32 of them: a data set, a folder or an archive
     truncation: float = None # bound for the numbers of a latent, such as 0.7: better images, less variety
     zoom: int = None # screen pixels per pixel; by default 2 in grids and videos, 1 in a folder
     arch: str = None # architecture, for a published checkpoint that holds a whole search or does not record it
@@ -271,6 +272,8 @@ def _output(options):
 def _latents(options, sampling, out):
     "Return the latents that the options ask for; raise ValueError if they contradict each other."
     n = options.n if options.n is not None else 8 if options.labels else 16 if Path(out).suffix.lower() in ('.gif', '.mp4') else 64
+    drawing = [name for name in given(options) if name in ('seed', 'seeds', 'label', 'labels', 'text', 'truncation', 'video')]
+    if options.reconstruct and drawing: raise ValueError(f'--reconstruct draws the images that it gets: leave out --{drawing[0]}')
     if options.seeds is None: return sampling.Latents(n, options.seed, truncation=options.truncation)
     if options.n is not None or options.seed: raise ValueError('--seeds says which images to draw: leave out --n and --seed')
     return sampling.Latents(seeds=sampling.read_seeds(options.seeds), truncation=options.truncation)
@@ -284,8 +287,10 @@ def autogan_sample(options: SampleOptions):
         latents = _latents(options, sampling, out)
         sampling.check_samples(out, options.zoom)
         generator = needed('tools.reading').find_generator(options.source, needed('core').pick_device(options.device), options.arch)
+        if options.text is not None: generator = sampling.with_text(generator, options.text)
         latents = sampling.with_labels(latents, generator, options.label, options.labels)
-        sampling.write_samples(generator, out, latents, options.zoom, options.quiet)
+        if options.reconstruct: sampling.write_reconstructions(generator, out, options.reconstruct, options.n or 32, options.zoom, options.quiet)
+        else: sampling.write_samples(generator, out, latents, options.zoom, options.quiet)
     print(out)
 
 # %% ../nbs/06_cli.ipynb #35d8348b

@@ -8,7 +8,6 @@ __all__ = ['bent', 'ClassHead', 'with_k_logits', 'class_logits', 'error', 'SemiS
 # %% ../../nbs/conditional/73_semi_supervised.ipynb #52dccfc1
 import torch
 import torch.nn.functional as F
-from dataclasses import replace
 from fastcore.basics import patch
 from functools import partial
 from torch import nn
@@ -19,7 +18,7 @@ from ..data.images import Batches
 from ..gan.discriminator import Discriminator
 from ..gan.extras import LAYERS
 from ..gan.layers import spectral, xavier_init_
-from ..gan.objective import JointDiscriminator, Technique, Term
+from ..gan.objective import JointDiscriminator, Technique, Term, with_techniques
 from ..metrics.classifier import warped
 
 # %% ../../nbs/conditional/73_semi_supervised.ipynb #e6307174
@@ -127,10 +126,7 @@ def attach(
 ):
     "Add a technique that can't be named in a text to a trainer's objective."
     technique.prepare(trainer)
-    own, pick = trainer.objective, lambda side: tuple(term for term in technique.terms if term.side == side)
-    seen = (technique.transform,) if technique.transform else ()
-    trainer.objective = replace(own, d_terms=own.d_terms + pick('d'), g_terms=own.g_terms + pick('g'),
-                                transforms=own.transforms + seen, techniques=own.techniques + (technique,))
+    trainer.objective = with_techniques(trainer.objective, [technique])
 
 # %% ../../nbs/conditional/73_semi_supervised.ipynb #79ebfdba
 class Split(NamedTuple):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OBJECTIVES', 'TERMS', 'TRANSFORMS', 'TECHNIQUES', 'JointDiscriminator', 'Term', 'between', 'Objective', 'from_logits',
-           'make_objective', 'transformed', 'Technique', 'searchable', 'number']
+           'make_objective', 'with_techniques', 'transformed', 'Technique', 'searchable', 'number']
 
 # %% ../../nbs/gan/24_objective.ipynb #1dd7b80d
 import math, reprlib, torch
@@ -138,12 +138,22 @@ def make_objective(
     "Build an objective from names; ValueError for an unknown name or a value that can't be read"
     whole = find_row('loss', loss, OBJECTIVES, LOSSES)
     if loss in LOSSES: whole = from_logits(whole)
-    added, own = [_read_term(text) for text in terms], tuple(_read_technique(text) for text in techniques)
-    added += [term for technique in own for term in technique.terms]
-    pick = lambda side: tuple(term for term in added if term.side == side)
     seen = tuple(find_row('transform', name, TRANSFORMS) for name in transforms)
-    seen += tuple(technique.transform for technique in own if technique.transform)
-    return Objective(whole.d_terms + pick('d'), whole.g_terms + pick('g'), whole.transforms + seen, own)
+    named = _with_terms(replace(whole, transforms=whole.transforms + seen), [_read_term(text) for text in terms])
+    return with_techniques(named, [_read_technique(text) for text in techniques])
+
+def with_techniques(
+    objective: Objective, # perhaps with techniques already
+    techniques, # more `Technique`s
+) -> Objective:
+    "Add techniques, with their terms and transforms, to an objective"
+    seen, added = tuple(t.transform for t in techniques if t.transform), [term for t in techniques for term in t.terms]
+    whole = replace(objective, transforms=objective.transforms + seen, techniques=objective.techniques + tuple(techniques))
+    return _with_terms(whole, added)
+
+def _with_terms(objective, terms):
+    pick = lambda side: tuple(term for term in terms if term.side == side)
+    return replace(objective, d_terms=objective.d_terms + pick('d'), g_terms=objective.g_terms + pick('g'))
 
 # %% ../../nbs/gan/24_objective.ipynb #01354fc7
 def _read_term(text):

@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from ..core import Batch, restore_rng
 from .configs import GANConfig
-from .objective import JointDiscriminator, make_objective, transformed
+from .objective import JointDiscriminator, make_objective, transformed, with_techniques
 
 # %% ../../nbs/gan/25_training.ipynb #d8edf813
 def d_step(
@@ -106,8 +106,10 @@ class GANTrainer:
         discriminator: nn.Module, # images, and y if there are labels, to logits (n,)
         config: GANConfig = GANConfig(), # batch sizes, learning rates, objective
         rng: torch.Generator = None, # source of the latents, on the networks' device; None: a new one with seed 0
+        techniques=(), # `Technique`s that no text in the settings can name, because they hold images or networks
     ):
-        self.config, self.objective = config, make_objective(config.loss, config.terms, config.transforms, config.techniques)
+        named = make_objective(config.loss, config.terms, config.transforms, config.techniques)
+        self.config, self.objective = config, with_techniques(named, techniques)
         self.G, self.D = generator, discriminator
         self.rng = rng if rng is not None else torch.Generator(self.device).manual_seed(0)
         for technique in self.objective.techniques: technique.prepare(self)

@@ -43,8 +43,9 @@ def prepare(
     return evaluator
 
 def _check_labels(preset, evaluator):
-    "Raise ValueError unless the data have the labels that a job needs."
+    "Raise ValueError unless the data have the labels that a job needs, and whatever else its model needs."
     labelled, (objective, n) = needed('conditional.labelled'), (preset.search.objective, preset.search.reward_images)
+    needed('models.models').check_data(preset, evaluator.data)
     if preset.conditional is not None: labelled.ByClass(evaluator).reward_of(objective, n)
     elif labelled.needs_labels(objective):
         raise ValueError(f'objective is {objective!r}, which needs labels: name a conditional GAN, too, such as --conditional projection')
@@ -87,6 +88,7 @@ class Job:
     ):
         self.run, self.evaluator, self.data, self.quiet = run, evaluator, evaluator.data, quiet
         self.preset, self.seed, self.device = preset_from(run.config['preset']), run.config['seed'], evaluator.data.device
+        self.preset = needed('models.models').model_settings(self.preset)
         self.by_class = None # measures each class; None: a job without labels
         if self.preset.conditional is not None: _add_labels(self)
         self.state, self.signals, self.saved = run.claim().load_checkpoint() or {}, StopSignals(), time.monotonic()
@@ -293,7 +295,7 @@ def find_start(
     if G.n_classes: raise ValueError(f'{file} takes labels, but a job can only start from networks without: continue its run with --resume')
     own = dict(bottom=G.bottom, channels=G.channels)
     settings = {'final_gan.g_width': G.width, 'final_gan.latent_dim': G.latent_dim, 'channels': G.channels,
-                'final_gan.bottom': G.bottom, 'search_gan.bottom': G.bottom, 'conditional': None}
+                'final_gan.bottom': G.bottom, 'search_gan.bottom': G.bottom, 'conditional': None, 'model': G.notes.get('model')}
     if found is None:
         warnings.warn(f'there is no discriminator beside {file}: the training starts with a new one')
         return Start(G.arch, settings, dict(G=str(file.resolve())))

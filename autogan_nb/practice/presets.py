@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PRESETS', 'OPTIONS', 'SearchOptions', 'TrainOptions', 'Preset', 'found_in_registries', 'preset_from', 'read_config',
            'Option', 'named', 'spread', 'growths', 'configure', 'RunOptions', 'with_short_names', 'Trained',
-           'read_sets', 'asked_for', 'settings_from', 'given', 'command_line']
+           'read_sets', 'asked_for', 'settings_from', 'command_line']
 
 # %% ../../nbs/practice/102_presets.ipynb #00c3917c
 import os, reprlib, shlex
@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 from ..gan.configs import Engine, GANConfig, RECIPES, SearchConfig, TrainConfig
 from ..shell import dashed, needed
-from ..settings import checked, fields_of, flat, from_text, settings_of, to_text, unknown, with_settings
+from ..settings import checked, flat, from_text, given, settings_of, to_text, unknown, with_settings
 
 # %% ../../nbs/practice/102_presets.ipynb #3ca17d6c
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Preset:
     broken: str = 'skip' # what to do with unreadable files: skip (with a warning) or refuse
     fit: str = 'crop' # how to make images of other shapes square: crop (the middle), pad (with black) or stretch
     conditional: str = None # GAN that learns the labels of the data: cgan, projection, acgan, contragan or reacgan; none by default
+    model: str = None # what is trained from scratch, a row of `MODELS`: dcgan, infogan, ...; a plain GAN by default
     extractor: str = 'inception' # feature extractor of the evaluator: digits, fashion, own (trained on the data) or inception
     search: SearchConfig = SearchConfig() # the search and its controller
     search_gan: GANConfig = GANConfig(g_width=128, d_width=64) # the shared GAN
@@ -74,10 +75,11 @@ def _check_gan(gan, searched, build, shape, channels):
 def _check_gans(preset, space):
     "Raise ValueError if a name in one of the two GANs is unknown, or stands for something that can't be used there."
     n_cells, shared = 1 + len(preset.search.grow_after), needed('search.dynamic_reset').shared_networks
+    preset = (models := needed('models.models')).model_settings(preset)
     if preset.conditional is not None: preset = needed('conditional.labelled').labelled_settings(preset, 2)
     arch = needed('search.space').Architecture(next(iter(space.cells(i))) for i in range(n_cells))
     _check_gan(preset.search_gan, True, lambda *shape: shared(*shape, space=space), n_cells, preset.channels)
-    _check_gan(preset.final_gan, False, needed('search.derive').derived_networks, arch, preset.channels)
+    _check_gan(preset.final_gan, False, models.networks_of(preset), arch, preset.channels)
 
 def found_in_registries(
     preset: Preset, # names a loss, a strategy, ...
@@ -139,6 +141,7 @@ OPTIONS = {name: Option('data', (name,)) for name in 'data root stream workers b
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
 } | {name: Option('search', (f'search.{name}',)) for name in _search} | {
     'finalists': Option('search', ('train.finalists',)),
+    'model': Option('training', ('model',)),
     'steps': Option('training', ('train.steps',)),
     'loss': Option('training', ('final_gan.loss', 'search_gan.loss')),
     'g_width': Option('training', ('final_gan.g_width',)),
@@ -158,11 +161,12 @@ def named(
     return things[name]
 
 # %% ../../nbs/practice/102_presets.ipynb #905b77fa
-def _with_recipe(preset, recipe):
-    "Replace the recipe of a preset; keep its number of finalists and its bottom width."
-    if recipe is None: return preset
-    gan, train = named(RECIPES, 'recipe', recipe)
-    return replace(preset, final_gan=replace(gan, bottom=preset.final_gan.bottom), train=replace(train, finalists=preset.train.finalists))
+def _with_recipe(preset, recipe, model=None):
+    "Replace the recipe of a preset, but keep its number of finalists and its bottom width; then add the recipe of a model."
+    if recipe is not None:
+        (gan, train), bottom, finalists = named(RECIPES, 'recipe', recipe), preset.final_gan.bottom, preset.train.finalists
+        preset = replace(preset, final_gan=replace(gan, bottom=bottom), train=replace(train, finalists=finalists))
+    return preset if model is None else needed('models.models').with_model_recipe(preset, model)
 
 # %% ../../nbs/practice/102_presets.ipynb #e850ca8e
 def spread(
@@ -214,10 +218,11 @@ def configure(
     **options, # values by short name; None means not given
 ) -> Preset:
     "Change settings of a preset; raise ValueError for an unknown name, a value of the wrong type, or settings that don't fit together."
-    start = _with_recipe(named(PRESETS, 'preset', preset), recipe)
+    start, values = named(PRESETS, 'preset', preset), {}
     short = {dotted: value for name, value in options.items() if value is not None for dotted in named(OPTIONS, 'option', name).of}
-    values = {}
-    for layer in (chosen, flat(start, config or {}), short | (settings or {})): values = _with_growths(start, values, checked(start, layer))
+    layers = [checked(start, layer) for layer in (chosen, flat(start, config or {}), short | (settings or {}))]
+    start = _with_recipe(start, recipe, next((layer['model'] for layer in reversed(layers) if 'model' in layer), None))
+    for layer in layers: values = _with_growths(start, values, layer)
     return found_in_registries(with_settings(start, {name: _absolute(name, value) for name, value in values.items()}))
 
 # %% ../../nbs/practice/102_presets.ipynb #4afdcfe9
@@ -238,8 +243,8 @@ class RunOptions:
     heading = 'running' # heading in the help
 
     def start(self):
-        "Return the preset, with the chosen recipe, before any setting is changed."
-        return _with_recipe(named(PRESETS, 'preset', self.preset), self.recipe)
+        "Return the preset, with the chosen recipe and that of the model, before any setting is changed."
+        return _with_recipe(named(PRESETS, 'preset', self.preset), self.recipe, getattr(self, 'model', None))
 
 # %% ../../nbs/practice/102_presets.ipynb #1546219b
 def with_short_names(
@@ -255,7 +260,8 @@ def with_short_names(
     return make_dataclass(name, rows, bases=kinds, frozen=True)
 
 # %% ../../nbs/practice/102_presets.ipynb #8ab2de9c
-SearchOptions = with_short_names('SearchOptions', (RunOptions,), [*OPTIONS])
+SearchOptions = with_short_names('SearchOptions', (RunOptions,), [name for name in OPTIONS if name != 'model'])
+SearchOptions.without = dict(model='models are trained, not searched: use autogan_train')
 
 # %% ../../nbs/practice/102_presets.ipynb #35bcff63
 @dataclass(frozen=True)
@@ -311,18 +317,12 @@ def settings_from(
         sets['size'] = size_of((asked | held).get('final_gan.bottom', start.final_gan.bottom))
     return configure(options.preset, options.recipe, config, sets | held, chosen, **short)
 
-# %% ../../nbs/practice/102_presets.ipynb #fd5f4839
-def given(
-    options, # an instance of a dataclass of options
-) -> dict: # name to value
-    "Return the options that differ from their defaults."
-    return {s.name: getattr(options, s.name) for s in fields_of(type(options)) if getattr(options, s.name) != s.default}
-
 # %% ../../nbs/practice/102_presets.ipynb #23b50474
 def _to_state(settings, options):
     "Return the settings that the command must state: they differ from the preset and don't follow from others."
-    values, start = ({name: s.default for name, s in settings_of(config).items()} for config in (settings, options.start()))
-    sized = hasattr(options, 'size')
+    first = _with_recipe(options.start(), None, settings.model)
+    values, start = ({name: s.default for name, s in settings_of(config).items()} for config in (settings, first))
+    sized, start['model'] = hasattr(options, 'size'), None
     if not sized or any(values[name] != start[name] for name in _decisive):
         start['search.grow_after'] = growths(settings.search.iterations, settings.size, settings.final_gan.bottom)
     chosen = ('channels', 'size', 'extractor') if settings.data != start['data'] else ()          # would be chosen to suit the data

@@ -184,7 +184,9 @@ def _trainer(saved):
     return saved.get('task', saved)['trainer']
 
 # %% ../../nbs/practice/106_report.ipynb #ce6a317e
-def _shape(report, gan): return needed('conditional.labelled').generator_shape(report.run.config, gan)
+def _shape(report, gan):
+    config = needed('models.models').modelled_config(report.run.config)
+    return needed('conditional.labelled').generator_shape(config, gan)
 
 def _in_training(report, name, training):
     "Build the averaged generator of a contender from the state of its training."

@@ -18,7 +18,8 @@ from ..metrics.protocol import Scores, get_reward, score_table
 from ..loops import Callback, at_a_time, side_by_side
 from .recovery import Recovery, Stopped, log_faults
 from .runs import current, file_name
-from ..search.derive import SNAPSHOT_EVERY, FinalTraining, best_searched, contenders, derived_networks, make_watcher, started_from
+from ..models.models import describe, training_of
+from ..search.derive import SNAPSHOT_EVERY, best_searched, contenders, make_watcher
 from ..search.derived_gan import generate_images, load_generator, save_generator
 from ..search.search import Gallery, SearchBar, make_search, plot_search
 from ..strategies.costs import costed, with_cost
@@ -110,9 +111,8 @@ def _watchers(job, name):
 
 def _make_trainings(job, named):
     "Make the trainings of some architectures and load their states from the last checkpoint."
-    p, saved, start = job.preset, job.state.get('trainings') or {}, job.state.get('start')
-    how = p.final_gan, p.train, job.seed, p.engine, started_from(start) if start else derived_networks
-    trainings = {name: FinalTraining(arch, job.data, *how) for name, arch in named.items()}
+    saved, start = job.state.get('trainings') or {}, job.state.get('start')
+    trainings = {name: training_of(job.preset, arch, job.data, job.seed, start) for name, arch in named.items()}
     for name, training in trainings.items(): training.callbacks = [Recovery(), *_watchers(job, name)]
     for name in trainings.keys() & saved.keys():
         trainings[name].load_state_dict(saved[name])
@@ -173,9 +173,9 @@ def _consider(job, name, training, scores):
     return f'{scores.names[1]} {scores.fid:.2f}, best {training.best["fid"]:.2f} at {training.best["step"]:,}'
 
 # %% ../../nbs/practice/104_trainings.ipynb #9b87b72f
-def _latents(job, n):
+def _latents(job, n, generator):
     "Draw the latents for a job's image grids."
-    return torch.randn(n, job.preset.final_gan.latent_dim, generator=make_rng(job.seed)).to(job.device)
+    return torch.randn(n, generator.latent_dim, generator=make_rng(job.seed)).to(job.device)
 
 # %% ../../nbs/practice/104_trainings.ipynb #e9fc4741
 def _log_training(job, bar, name, training, scores, due):
@@ -186,7 +186,7 @@ def _log_training(job, bar, name, training, scores, due):
         job.run.log(kind='train', name=name, step=steps, d_loss=d_loss, g_loss=g_loss)
         job.run.scalars(steps, **{f'train/{name}/d_loss': d_loss, f'train/{name}/g_loss': g_loss})
     if due:
-        images = generate_images(training.generator, _latents(job, 32))
+        images = generate_images(training.generator, _latents(job, 32, training.generator))
         save_png(job.path('samples', 'training', f'{file_name(name)}-{steps:07d}.png'), images)
     training.logged = steps
 
@@ -233,7 +233,7 @@ def _save_trained(job, name, training):
     generator, file = training.best_generator, file_name(name)
     scores, rows = _measured(job, generator)
     facts = dict(data=job.preset.data, seed=job.seed, steps=training.best['step'] if training.best else training.trainer.steps)
-    if job.preset.fit != 'crop': facts['fit'] = job.preset.fit                  # autogan_eval prepares the real images in the same way
+    facts |= {name: value for name, usual in dict(fit='crop', model=None).items() if (value := getattr(job.preset, name)) != usual}
     facts |= job.keep_classes(name, rows)
     save_generator(job.path('generators', f'{file}.safetensors'), generator, scores=scores.record(), ema=True, **facts)
     facts['steps'] = training.trainer.steps
@@ -303,7 +303,7 @@ def finish(
     scores = {name: with_cost(_both(Scores(**s), chosen.get(name)), _saved(job, name)) for name, s in job.state['scores'].items()}
     generator = _saved(job, winner)
     save_generator(job.path('generator.safetensors'), generator, **generator.notes)
-    z, y = (_latents(job, 64), None) if job.by_class is None else job.by_class.each(_latents(job, 8))
+    z, y = (_latents(job, 64, generator), None) if job.by_class is None else job.by_class.each(_latents(job, 8, generator))
     save_png(job.path('samples', 'final.png'), generate_images(generator, z, y=y), ncols=8, zoom=2)
     ranked = [(name, named[name]) for name in sorted(named, key=lambda name: -scores[name].score)]
     row = lambda name, arch: dict(name=name, arch=str(arch), vector=_vector(arch), reward=rewards.get(str(arch)), selected=name == winner)
@@ -312,7 +312,7 @@ def finish(
     job.run.write_json('scores.json', {n: s.record() for n, s in scores.items()})
     note = ['The selection score, measured on other latents, decided which finalist was selected.'] * ('selection' in job.state)
     note += [f'{r["name"]}: {r["what"]} at step {r["step"]:,}' for r in current(job.run.records()) if r.get('kind') == 'watch']
-    return '\n'.join([named[winner].draw(), '', score_table(scores, winner), *note, *job.tell_classes(winner), '', _written(job.run.path)])
+    return '\n'.join([describe(job.preset, named[winner]), '', score_table(scores, winner), *note, *job.tell_classes(winner), '', _written(job.run.path)])
 
 # %% ../../nbs/practice/104_trainings.ipynb #3372f9ff
 def train_job(

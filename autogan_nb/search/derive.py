@@ -43,14 +43,16 @@ class FinalTraining(Loop):
         seed: int = 0, # of weights, latents and data order
         engine: Engine = Engine(), # how the steps are computed
         build=derived_networks, # function from (arch, gan, channels) to generator and discriminator
+        techniques=None, # function from (data, gan, seed) to `Technique`s besides those that `gan` names; None: there are none
     ):
         if len(arch) != check_size(data.size, gan.bottom):
             raise ValueError(f'{len(arch)} cells make images of {arch.size(gan.bottom)} pixels, but the data have {data.size}')
         G, D = seeded(lambda: build(arch, gan, data.channels), seed)
         self.arch, self.gan, self.config, self.seed, self.callbacks = arch, gan, config, seed, []
-        self.again = partial(FinalTraining, arch, data, config=config, engine=engine, build=build) # a function of `gan` and `seed`
-        rng = torch.Generator(data.device).manual_seed(seed)
-        self.trainer = GANTrainer(G.to(data.device), D.to(data.device), gan, rng).for_final_training(config.steps, config.decay_lr)
+        how = dict(config=config, engine=engine, build=build, techniques=techniques)
+        self.again = partial(FinalTraining, arch, data, **how) # a function of `gan` and `seed`
+        rng, own = torch.Generator(data.device).manual_seed(seed), techniques(data, gan, seed) if techniques else ()
+        self.trainer = GANTrainer(G.to(data.device), D.to(data.device), gan, rng, own).for_final_training(config.steps, config.decay_lr)
         configure_engine(self.trainer, engine)
         self.stream = data.batches(gan.d_batch, data.size, torch.Generator().manual_seed(seed))
         self.rngs = self.trainer.rng, self.stream.rng
@@ -148,10 +150,11 @@ def use_batches(self: FinalTraining, d_batch: int, g_batch: int):
 # %% ../../nbs/search/49_derive.ipynb #055700ea
 def started_from(
     weights: dict, # 'G' and perhaps 'D' to the tensors of a network of the same shape, by name
+    plain=derived_networks, # function that builds the networks
 ): # a `build` function for `FinalTraining`
     "Return a function that builds the networks of a training and gives them these weights; ValueError if they don't fit"
     def build(arch, gan, channels):
-        networks = derived_networks(arch, gan, channels)
+        networks = plain(arch, gan, channels)
         for name, net in zip('GD', networks):
             if name in weights: load_into(net, weights[name], f'the start of {name}')
         return networks

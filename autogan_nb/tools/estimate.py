@@ -18,6 +18,7 @@ from ..data.images import check_size
 from ..gan.extras import some_labels
 from ..loops import at_a_time, side_by_side
 from ..metrics.evaluator import reward_function
+from ..models.models import model_settings, training_of
 from ..search.derive import FinalTraining
 from ..search.dynamic_reset import SharedGAN, shared_networks
 from ..search.mlas import size_at
@@ -131,9 +132,9 @@ def _training_costs(preset, evaluator, arch, trained, costs):
     "Measure one step of all trainings that run side by side, and the scoring of an image."
     device, rng, cells = evaluator.data.device, make_rng(0), check_size(preset.size, preset.final_gan.bottom)
     drawn = [arch or get_space(preset.search.space).random(cells, rng) for _ in range(at_a_time(trained, device))]
-    trainings = [FinalTraining(a, evaluator.data, preset.final_gan, preset.train, engine=preset.engine) for a in drawn]
+    trainings = [training_of(preset, a, evaluator.data) for a in drawn]
     with side_by_side(len(trainings), device) as work:
-        costs['step', preset.size] = seconds_each(lambda: list(work(FinalTraining.step, trainings)), device)
+        costs['step', preset.size] = seconds_each(lambda: list(work(lambda training: training.step(), trainings)), device)
     z, generator = trainings[0].trainer.latents(REWARD_IMAGES), trainings[0].generator
     score = lambda: evaluator.reward(generator(z, *some_labels(generator, REWARD_IMAGES)))
     with torch.no_grad(): costs['image', preset.size] = seconds_each(score, device, least=1) / REWARD_IMAGES
@@ -145,7 +146,7 @@ def measure_costs(
     arch=None, # the architecture to train; None: the job is a search
 ) -> dict: # (what, size) to seconds
     "Do a few of everything that a job does, on throwaway networks, and return what each costs on this machine."
-    costs = {}
+    costs, preset = {}, model_settings(preset)
     if preset.conditional is not None: preset = labelled_settings(preset, len(check_labels(evaluator.data)))
     if arch is None: _search_costs(preset, evaluator, costs)
     trained = 1 if arch is not None else contenders_of(preset)

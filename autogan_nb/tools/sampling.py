@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['FPS', 'WRITERS', 'read_seeds', 'truncated', 'Latents', 'names_of', 'find_class', 'with_labels', 'drawn', 'walk',
-           'new_file', 'find_ffmpeg', 'check_samples', 'write_samples']
+           'new_file', 'find_ffmpeg', 'check_samples', 'write_samples', 'with_text', 'reconstructed',
+           'write_reconstructions']
 
 # %% ../../nbs/tools/120_sampling.ipynb #3a7f83d8
 import math, os, re, shutil, subprocess, zipfile
@@ -15,8 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
-from ..core import make_rng, to_uint8
+from ..core import make_rng, to_float, to_uint8
 from ..conditional.labelled import each_class
+from ..data.streaming import open_data
+from ..models.models import get_model
 from ..show import image_grid, progress_bar, save_png
 from ..search.derived_gan import generate_images
 
@@ -285,3 +288,63 @@ def write_samples(
     "Draw images into a new file or folder; errors as for `check_samples`."
     check_samples(out, zoom)
     WRITERS[Path(out).suffix.lower()](generator, Path(out), latents, zoom, quiet)
+
+# %% ../../nbs/tools/120_sampling.ipynb #afaf3f89
+def _able(generator, skill, otherwise):
+    "Return a function of the model of a generator; ValueError if it has no model, or one that cannot do this."
+    name = generator.notes.get('model')
+    found = name and getattr(get_model(name), skill)
+    if found: return found
+    raise ValueError(f'this generator is {f"of the model {name!r}" if name else "a plain one"}, {otherwise}')
+
+def with_text(
+    generator, # of a model that reads text, in eval mode
+    text: str, # what to draw
+): # a generator of such images
+    "Return a generator of what a text describes; ValueError if the model reads no text, or not this one."
+    return _able(generator, 'from_text', 'which reads no text: leave out --text')(generator, text)
+
+# %% ../../nbs/tools/120_sampling.ipynb #1951cb29
+def _first_images(generator, place, n, quiet):
+    "Return the first n images of a data set, folder, archive or file, as a generator would draw them."
+    how = dict(size=generator.size, channels=generator.channels, fit=generator.notes.get('fit', 'crop'), quiet=quiet)
+    data, found = open_data(place, stream=True, **how), []
+    for images in data.chunks(generator.size):
+        found.append(images[:n - sum(map(len, found))])
+        if sum(map(len, found)) == n: break
+    return to_float(torch.cat(found))
+
+@torch.no_grad()
+def reconstructed(
+    generator, # of a model with an encoder, in eval mode
+    place, # data set, folder, archive or file with images
+    n: int = 32, # at most so many of them, the first ones
+    quiet: bool = True, # no progress bar
+) -> tuple: # (images, their reconstructions), both (m, c, s, s) in [-1, 1] on the CPU
+    "Send images through a generator's encoder and back; ValueError if its model has none."
+    run = _able(generator, 'reconstruct', 'which has no encoder: leave out --reconstruct')
+    images, device = _first_images(generator, place, n, quiet), next(generator.parameters()).device
+    return images, torch.cat([run(generator, part.to(device)).cpu() for part in images.split(250)])
+
+# %% ../../nbs/tools/120_sampling.ipynb #aaff02f5
+def write_reconstructions(
+    generator, # of a model with an encoder, in eval mode
+    out, # .png: a grid, each row of images above its reconstructions; .npz: an array; without suffix: a new folder of single images
+    place, # data set, folder, archive or file with images
+    n: int = 32, # at most so many of them, the first ones
+    zoom: int = None, # screen pixels per pixel; None: 2 in a grid, 1 elsewhere
+    quiet: bool = True, # no progress bar
+):
+    "Write reconstructions into a new file or folder; errors as for `check_samples` and `reconstructed`."
+    check_samples(out, zoom)
+    out, suffix = Path(out), Path(out).suffix.lower()
+    if suffix in ('.gif', '.mp4'): raise ValueError(f'{str(out)!r}: reconstructions are written as a .png file, an .npz file or a folder')
+    pair = reconstructed(generator, place, n, quiet)
+    if suffix == '.png':
+        rows = [torch.cat([part, part.new_ones(8 - len(part), *part.shape[1:])]) for both in zip(*(x.split(8) for x in pair)) for part in both]
+        save_png(out, torch.cat(rows), ncols=8, zoom=zoom or 2)
+    elif suffix == '.npz':
+        with new_file(out) as temp: np.savez(temp, arr_0=to_uint8(pair[1]).permute(0, 2, 3, 1).numpy())
+    else:
+        out.mkdir(parents=True)
+        for i, picture in enumerate(_pictures(pair[1], zoom or 1)): picture.save(out / f'{i:05d}.png')
