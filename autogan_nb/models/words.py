@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ALPHABET', 'WIDTH', 'TEMPERATURE', 'encode', 'TextEncoder', 'match_loss', 'image_encoder', 'train_words', 'at_32',
            'Captions', 'tell', 'written', 'read', 'TextGenerator', 'TextDiscriminator', 'CompareHead', 'unlabelled',
-           'with_words', 'reads_words', 'matching_d', 'between_vectors', 'ReadWords', 'Saying']
+           'captions_shape', 'with_words', 'reads_words', 'matching_d', 'between_vectors', 'ReadWords', 'Saying']
 
 # %% ../../nbs/models/88_words.ipynb #d4136008
 import math, torch
@@ -157,10 +157,7 @@ class TextDiscriminator(Discriminator):
     "A discriminator that compares an image with the sentence written beside it."
     def vectors(self, x):
         images, e = read(x)
-        h, maps = self.input(images), F.leaky_relu(self.reduce(e * math.sqrt(WIDTH)), .2)[:, :, None, None]
-        for block in self.grown[:self.cells_of(images) - 1]: h = block(h)
-        features = F.relu(self.last(self.mix(torch.cat([h, maps.expand(-1, -1, *h.shape[2:])], 1)))).sum((2, 3))
-        return torch.cat([features, self.project(e * math.sqrt(WIDTH))], 1)
+        return torch.cat([super().vectors(images), self.project(e * math.sqrt(WIDTH))], 1)
 
 class CompareHead(nn.Module):
     "Add the inner product of features and what a sentence should look like to the logit."
@@ -184,11 +181,14 @@ def unlabelled(
     if type(net) is kind and not net.n_classes: return net
     raise ValueError(f'{name} changes a {kind.__name__} without labels, not a {type(net).__name__}{" with labels" * bool(getattr(net, "n_classes", 0))}')
 
-def _shape(text):
-    "Read how many captions there are, and how long they are."
+def captions_shape(
+    name: str, # of the row of `LAYERS`
+    text: str, # number of captions, x, length of the longest
+) -> tuple: # two whole numbers
+    "Read how many captions there are, and how long they are; ValueError for another text."
     n, x, length = (text or '').partition('x')
     if n.isdecimal() and length.isdecimal() and int(n) > 0 and int(length) > 0: return int(n), int(length)
-    raise ValueError(f'words is {text!r}, expected the number of captions and their length, such as words=800x48')
+    raise ValueError(f'{name} is {text!r}, expected the number of captions and their length, such as {name}=800x48')
 
 def with_words(
     net: nn.Module, # a `DerivedGenerator`, changed in place
@@ -196,12 +196,10 @@ def with_words(
 ) -> nn.Module: # the same network, with empty captions and an untrained encoder
     "Let a generator read sentences; ValueError for another network."
     unlabelled(net, DerivedGenerator, 'words')
-    net.captions = Captions(*_shape(text))
+    net.captions = Captions(*captions_shape('words', text))
     net.linear = xavier_init_(nn.Linear(net.latent_dim - 1 + WIDTH, net.width * net.bottom**2))
     net.__class__ = TextGenerator
     return net.to(next(net.to_image.parameters()).device)
-
-def _reading(width): return nn.Linear(WIDTH, width), nn.Linear(WIDTH, width), nn.Conv2d(2 * width, width, 1)
 
 def reads_words(
     net: nn.Module, # a `Discriminator`, changed in place
@@ -209,9 +207,7 @@ def reads_words(
 ) -> nn.Module: # the same network
     "Let a discriminator read the sentence beside an image; ValueError for another network."
     unlabelled(net, Discriminator, 'reads_words')
-    net.reduce, net.project, net.mix = (spectral(layer) for layer in _reading(net.width))
-    for layer in (net.reduce, net.project, net.mix): xavier_init_(layer)
-    net.head = CompareHead(net.head)
+    net.project, net.head = xavier_init_(spectral(nn.Linear(WIDTH, net.width))), CompareHead(net.head)
     net.__class__ = TextDiscriminator
     return net.to(next(net.parameters()).device)
 
@@ -250,14 +246,13 @@ def between_vectors(
 # %% ../../nbs/models/88_words.ipynb #16ce1cf1
 class ReadWords(Technique):
     "Train a GAN to draw what sentences say."
-    searchable = False
+    searchable, layers = False, ('words', 'reads_words') # rows of `LAYERS` for both networks
     def __init__(self,
         data: ImageData, # from `worded`
         seed: int = 0, # of the encoder and the order of the images
         steps: int = 400, # of the encoder's training
-        layer: str = 'words', # the row of `LAYERS` for the generator, called with the number and the length of the captions
     ):
-        self.chars, self.counts, self.layer = encode(data.classes), data.labels.bincount(minlength=len(data.classes)).cpu(), layer
+        self.chars, self.counts = encode(data.classes), data.labels.bincount(minlength=len(data.classes)).cpu()
         self.encoder, _ = train_words(data, steps, seed)
         self.stream, self.terms = data.batches(1, rng=make_rng(seed)), (Term(self.between, side='g'),)
 
@@ -265,7 +260,8 @@ class ReadWords(Technique):
         self.trainer, seed = trainer, trainer.rng.initial_seed()
         if trainer.objective.transforms: raise ValueError('sentences are written beside the images: expected no transforms')
         n, length = self.chars.shape
-        seeded(lambda: (change(trainer.G, f'{self.layer}={n}x{length}'), change(trainer.D, 'reads_words')), seed)
+        g_layer, d_layer = self.layers
+        seeded(lambda: (change(trainer.G, f'{g_layer}={n}x{length}'), change(trainer.D, d_layer)), seed)
         tell(trainer.G.captions, self.encoder, self.chars, self.counts)
 
     def real(self, trainer, batch):
