@@ -21,6 +21,7 @@ def ink_of(
     "Return how much ink is on each pixel."
     return images.float().mean(1) / 255
 
+# %% ../../nbs/data/17_captions.ipynb #5aaf1dcb
 def moments(
     ink: torch.Tensor, # (n, h, w)
 ) -> tuple: # area, and the central moments xx, yy and xy, each (n,)
@@ -31,6 +32,7 @@ def moments(
     dx, dy = (t - mean(t)[:, None, None] for t in (x, y))
     return area, mean(dx * dx), mean(dy * dy), mean(dx * dy)
 
+# %% ../../nbs/data/17_captions.ipynb #252de799
 def stroke_width(
     ink: torch.Tensor, # (n, h, w)
 ) -> torch.Tensor: # (n,) pixels
@@ -39,6 +41,7 @@ def stroke_width(
     half, area = edges.sqrt().sum((1, 2)) / 8, ink.sum((1, 2))         # a central difference spans two pixels
     return half - (half**2 - area).clamp(min=0).sqrt()
 
+# %% ../../nbs/data/17_captions.ipynb #e2fd99d5
 def measure(
     images: torch.Tensor, # uint8 (n, c, s, s), bright strokes on black
 ) -> torch.Tensor: # (n, 3): slant in degrees (positive: to the right), width of the stroke and size in pixels
@@ -56,6 +59,7 @@ def thirds(
     shares = torch.tensor([1/3, 2/3]).to(measured)
     return torch.stack([measured[labels == c].quantile(shares, 0).T for c in range(int(labels.max()) + 1)])
 
+# %% ../../nbs/data/17_captions.ipynb #706bf495
 def facts_of(
     measured: torch.Tensor, # (n, 3)
     labels: torch.Tensor, # (n,) classes
@@ -66,7 +70,9 @@ def facts_of(
 
 # %% ../../nbs/data/17_captions.ipynb #d99f4d7a
 NAMES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
+
 LEANS, STROKES, SIZES = ('leaning left', '', 'leaning right'), ('thin', '', 'thick'), ('small', '', 'large')
+
 STYLES = 3 # ways to say it
 
 def sentence(
@@ -81,6 +87,7 @@ def sentence(
     rest = ' and '.join(filter(None, [stroke, size, lean]))
     return f'the digit {name}' + (f', {rest}' if rest else '')
 
+# %% ../../nbs/data/17_captions.ipynb #419cf27e
 def sentences(
     labels: torch.Tensor, # (n,) classes
     facts: torch.Tensor, # (n, 3)
@@ -107,8 +114,16 @@ def _table(place, name):
     rows = csv.reader(_text(place, name).splitlines(), delimiter='\t' if name.endswith('.tsv') else ',')
     for line, row in enumerate(rows, start=1):
         if not any(row) or (line == 1 and [part.strip().lower() for part in row] in (['image', 'caption'], ['file_name', 'text'])): continue
-        if len(row) != 2 or not row[1].strip(): raise ValueError(f'line {line} of {name} is {row!r}, expected the name of an image and a caption')
+        if len(row) != 2 or not row[1].strip():
+            raise ValueError(f'line {line} of {name} is {row!r}, expected the name of an image and a caption')
         yield row[0].strip(), row[1].strip()
+
+# %% ../../nbs/data/17_captions.ipynb #8c81dbb4
+def _beside(found, files):
+    "Yield the image and each line of the text files beside images."
+    for name in found.names:
+        its = str(PurePosixPath(name).with_suffix('.txt'))
+        if its in files: yield from ((name, line.strip()) for line in _text(found.place, its).splitlines() if line.strip())
 
 def read_captions(
     path, # a folder or an archive of images
@@ -117,12 +132,11 @@ def read_captions(
     found = find_images(path)
     files, images = set(found.place.names()), set(found.names)
     table = next((name for name in ('captions.csv', 'captions.tsv') if name in files), None)
-    beside = {name: str(PurePosixPath(name).with_suffix('.txt')) for name in found.names}
-    rows = list(_table(found.place, table)) if table else \
-        [(name, line.strip()) for name, its in beside.items() if its in files for line in _text(found.place, its).splitlines() if line.strip()]
+    rows = list(_table(found.place, table) if table else _beside(found, files))
     if not rows: raise ValueError(f'no captions in {found.place.path}: expected captions.csv with image,caption in each line, '
                                   'or a text file beside each image')
-    if wrong := [name for name, _ in rows if name not in images]: raise ValueError(f'{table} has a caption for {wrong[0]}, but no such image is there')
+    if wrong := [name for name, _ in rows if name not in images]:
+        raise ValueError(f'{table} has a caption for {wrong[0]}, but no such image is there')
     return [name for name, _ in rows], [caption for _, caption in rows]
 
 # %% ../../nbs/data/17_captions.ipynb #23588b25
@@ -137,6 +151,7 @@ def captioned(
     order = torch.randperm(len(texts), generator=make_rng(0))
     return ImageData(images[order], torch.arange(len(texts)), name, device, names=[texts[i] for i in order])
 
+# %% ../../nbs/data/17_captions.ipynb #df3cc2cd
 def caption_folder(
     path, # a folder or an archive of images with captions
     size: int, # width and height, in pixels

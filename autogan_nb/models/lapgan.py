@@ -4,28 +4,29 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'halved', 'doubled', 'pyramid', 'from_pyramid', 'data_flow', 'Detail', 'LaplacianGenerator', 'plain',
-           'LevelDiscriminator', 'LevelHeads', 'as_levels', 'lapgan', 'Given', 'LaplacianPyramid', 'in_levels']
+           'LevelDiscriminator', 'LevelHeads', 'as_levels', 'lapgan', 'changed', 'Given', 'LaplacianPyramid',
+           'in_levels']
 
 # %% ../../nbs/models/86_lapgan.ipynb #f2d5fc68
 import torch
 import torch.nn.functional as F
 from dataclasses import replace
-from functools import partial
 from torch import nn
 from ..core import seeded
 from ..gan.discriminator import Discriminator
-from ..gan.extras import LAYERS
+from ..gan.extras import LAYERS, add_layers
 from ..gan.layers import as_maps, upsample, xavier_init_
 from ..gan.objective import TECHNIQUES, Technique
-from .models import MODELS, Model
 from ..search.derived_gan import DerivedGenerator
 from ..search.shared_gan import Cell, ToImage, run_cells
-from ..techniques.growing import change, packed, unpacked
 
 # %% ../../nbs/models/86_lapgan.ipynb #603d843a
 def halved(images): return F.avg_pool2d(images, 2) # (n, c, s, s) -> (n, c, s / 2, s / 2)
+
+# %% ../../nbs/models/86_lapgan.ipynb #a9cb97b8
 def doubled(images): return upsample(images, 'bilinear') # (n, c, s, s) -> (n, c, 2s, 2s)
 
+# %% ../../nbs/models/86_lapgan.ipynb #74031829
 def pyramid(
     images: torch.Tensor, # (n, c, s, s)
     levels: int, # how often the size is halved
@@ -38,6 +39,7 @@ def pyramid(
         images = small
     return images, details
 
+# %% ../../nbs/models/86_lapgan.ipynb #df6a69d6
 def from_pyramid(
     small: torch.Tensor, # (n, c, s, s)
     details, # (n, c, 2s, 2s), (n, c, 4s, 4s) and so on
@@ -49,7 +51,7 @@ def from_pyramid(
 # %% ../../nbs/models/86_lapgan.ipynb #e04dfd52
 def data_flow(
     boxes: dict, # name to (x, y, text, colour)
-    arrows: list, # of (from, to) or (from, to, what flows)
+    arrows: str, # 'a>b b>c': from one box to another
     size: tuple = (9, 3), # of the figure, in inches
 ): # a matplotlib axis
     "Draw boxes and arrows between them."
@@ -57,12 +59,12 @@ def data_flow(
     _, ax = plt.subplots(figsize=size, dpi=90, layout='constrained')
     drawn = {name: ax.text(x, y, text, ha='center', va='center', fontsize=8.5, color='#123',
                            bbox=dict(boxstyle='round,pad=.45', fc=colour, ec='#678')) for name, (x, y, text, colour) in boxes.items()}
-    for start, end, *label in arrows:
+    for start, end in (arrow.split('>') for arrow in arrows.split()):
         (x0, y0), (x1, y1) = boxes[start][:2], boxes[end][:2]
         ax.annotate('', (x1, y1), (x0, y0), arrowprops=dict(arrowstyle='->', color='#456', patchA=drawn[start].get_bbox_patch(),
                                                             patchB=drawn[end].get_bbox_patch(), shrinkA=2, shrinkB=2))
-        if label: ax.text((x0 + x1) / 2, (y0 + y1) / 2, label[0], fontsize=8, ha='center', va='bottom', color='#345')
-    ax.margins(.09, .18)
+    xs, ys = zip(*(box[:2] for box in boxes.values()))
+    ax.set(xlim=(min(xs) - .6, max(xs) + .8), ylim=(min(ys) - .45, max(ys) + .45))
     ax.axis('off')
     return ax
 
@@ -80,12 +82,14 @@ class Detail(nn.Module):
         self.choice, self.side = replace(choice, skips=()), side
         self.noise, self.enter = nn.Linear(latent_dim, side * side), nn.Conv2d(channels + 1, width, 3, padding=1)
         self.cell = Cell(width, [self.choice], running=True)
-        self.leave = nn.Sequential(*list(ToImage(self.cell.width, channels, running=True))[:3])       # without tanh: details go from -2 to 2
+        *layers, tanh = ToImage(self.cell.width, channels, running=True)
+        self.leave = nn.Sequential(*layers)                                                  # details go from -2 to 2
 
     def forward(self, small, z): # (n, channels, side, side), (n, latent_dim) -> (n, channels, 2 side, 2 side)
         plane = self.noise(z).view(-1, 1, self.side, self.side)
         return self.leave(self.cell(self.enter(torch.cat([small, plane], 1)), [], self.choice)[0])
 
+# %% ../../nbs/models/86_lapgan.ipynb #85e7a55a
 class LaplacianGenerator(DerivedGenerator):
     "Draw a small image, then the details of each doubling; in training, draw details for real images."
     given = None # real images, whose halves the details are drawn for; None: the generator's own images
@@ -99,7 +103,7 @@ class LaplacianGenerator(DerivedGenerator):
             low, high = doubled(image), detail(image, own)
             pairs.append(_pair(low, high))
             image = (low + high).clamp(-1, 1)
-        return packed(pairs) if self.training else image
+        return _packed(pairs) if self.training else image
 
     def shown(self, images):
         "Return what the discriminators see of real images: at each level, the doubled half and the details."
@@ -108,9 +112,12 @@ class LaplacianGenerator(DerivedGenerator):
         for high in details:
             pairs.append(_pair(doubled(small), high))
             small = doubled(small) + high
-        return packed(pairs)
+        return _packed(pairs)
 
+# %% ../../nbs/models/86_lapgan.ipynb #8de66e77
 def _pair(low, high): return torch.cat([low, high], 1)
+
+def _packed(pairs): return torch.cat([F.interpolate(pair, size=pairs[-1].shape[-1]) for pair in pairs], 1)
 
 def _given(net, n, halvings):
     "Return n of the given images, reduced."
@@ -126,6 +133,7 @@ def plain(
     labelled = ' with labels' * (getattr(net, 'n_classes', 0) > 0)
     raise ValueError(f'{name} changes a DerivedGenerator or a Discriminator, not a {type(net).__name__}{labelled}')
 
+# %% ../../nbs/models/86_lapgan.ipynb #cfcc5a2a
 def _as_generator(net):
     parts = [len(part) for part in torch.arange(net.latent_dim).tensor_split(len(net.arch))]
     if not parts[-1]: raise ValueError(f'latent_dim is {net.latent_dim}, expected at least one number for each of {len(net.arch)} levels')
@@ -139,9 +147,10 @@ def _as_generator(net):
 # %% ../../nbs/models/86_lapgan.ipynb #7022785b
 class LevelDiscriminator(Discriminator):
     "One discriminator for each level: (n, channels of all levels, s, s) to (n, levels) logits."
-    def parts(self, x): return unpacked(x, x.shape[1] // len(self.levels))
+    def parts(self, x): return [part[..., ::k, ::k] for part, k in zip(x.chunk(len(self.levels), 1), self.strides)]
     def vectors(self, x): return torch.cat([level.vectors(part) for level, part in zip(self.levels, self.parts(x))], 1)
 
+# %% ../../nbs/models/86_lapgan.ipynb #1bab46aa
 class LevelHeads(nn.Module):
     "Apply the head of each level to its own features."
     def __init__(self,
@@ -151,18 +160,21 @@ class LevelHeads(nn.Module):
         self.heads = nn.ModuleList(heads)
     def forward(self, features): return torch.cat([head(own) for head, own in zip(self.heads, features.chunk(len(self.heads), 1))], 1)
 
+# %% ../../nbs/models/86_lapgan.ipynb #7f61ebd5
 def as_levels(
     net: Discriminator, # changed in place
     cells: list, # for each level, the number of cells of a generator of its size
     channels: int, # that a level sees
 ):
     "Turn a discriminator into one for each of several sizes."
+    net.strides = [2**(max(cells) - n) for n in cells]
     net.levels = nn.ModuleList(Discriminator(n, net.width, channels, net.bottom) for n in cells)
     net.head = LevelHeads([level.head for level in net.levels])
     for level in net.levels: del level.head
     del net.input, net.grown, net.last
     net.__class__ = LevelDiscriminator
 
+# %% ../../nbs/models/86_lapgan.ipynb #b2131cfc
 def lapgan(
     net: nn.Module, # a `DerivedGenerator` or a `Discriminator`, changed in place
     text: str = None, # not used
@@ -175,6 +187,15 @@ def lapgan(
 LAYERS['lapgan'] = lapgan
 
 # %% ../../nbs/models/86_lapgan.ipynb #929ccfb5
+def changed(
+    net: nn.Module, # changed in place
+    row: str, # of `LAYERS`, perhaps with a value
+) -> nn.Module: # the same network
+    "Change the layers of a network, unless it has this change already, and write it into its settings."
+    if row not in net.layers.split(','): net.layers = ','.join(filter(None, [net.layers, add_layers(net, [row])]))
+    return net
+
+# %% ../../nbs/models/86_lapgan.ipynb #cb4bab32
 class Given(Technique):
     "Train a generator whose levels are given real images; a subclass names the row of `LAYERS`."
     searchable, row = False, ''
@@ -186,7 +207,7 @@ class Given(Technique):
     def prepare(self, trainer):
         if trainer.objective.transforms: raise ValueError(f'{self.row} sees several images at once: expected no transforms')
         self.trainer = trainer
-        for net in (trainer.G, trainer.D): seeded(lambda: change(net, self.row), trainer.rng.initial_seed())
+        for net in (trainer.G, trainer.D): seeded(lambda: changed(net, self.row), trainer.rng.initial_seed())
 
     def real(self, trainer, batch):
         trainer.G.given = batch.images
@@ -195,12 +216,14 @@ class Given(Technique):
     def state_dict(self): return {} if self.trainer.G.given is None else dict(given=self.trainer.G.given)
     def load_state_dict(self, state): self.trainer.G.given = state['given'].to(self.trainer.device) if state else None
 
+# %% ../../nbs/models/86_lapgan.ipynb #7b477ae3
 class LaplacianPyramid(Given):
     "Train one conditional GAN for each level of a Laplacian pyramid."
     row = 'lapgan'
 
 TECHNIQUES['lapgan'] = LaplacianPyramid
 
+# %% ../../nbs/models/86_lapgan.ipynb #1e51cf08
 def in_levels(
     name: str, # a row of `TECHNIQUES`
     gan, # a `GANConfig`
@@ -209,6 +232,5 @@ def in_levels(
     if gan.transforms: raise ValueError(f'transforms is {gan.transforms}, but {name} sees several images at once: expected none')
     return replace(gan, techniques=(*gan.techniques, name))
 
-PLAIN = {f'final_gan.{name}': value for name, value in dict(loss='nonsaturating', terms=(), techniques=(), g_lr=1e-3, d_lr=1e-3).items()} | {'train.decay_lr': True}
-
-MODELS['lapgan'] = Model('LAPGAN', 'a small image, then the details of each doubling', PLAIN, partial(in_levels, 'lapgan'))
+PLAIN = {'final_gan.loss': 'nonsaturating', 'final_gan.terms': (), 'final_gan.techniques': (), 'final_gan.g_lr': 2e-3,
+         'final_gan.d_lr': 2e-3, 'train.decay_lr': True} # dotted names and values, for the recipe of a `Model`

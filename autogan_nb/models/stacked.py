@@ -18,11 +18,10 @@ from ..gan.extras import LAYERS
 from ..gan.layers import as_maps, spectral, xavier_init_
 from ..gan.objective import TECHNIQUES, Technique, Term, number
 from ..metrics.classifier import train_classifier
-from .lapgan import PLAIN, Given, LevelDiscriminator, LevelHeads, in_levels, plain
+from .lapgan import PLAIN, Given, LevelDiscriminator, LevelHeads, changed, in_levels, plain
 from .models import MODELS, Model
 from ..search.derived_gan import DerivedGenerator
 from ..search.shared_gan import ToImage, run_cells
-from ..techniques.growing import change
 
 # %% ../../nbs/models/87_stacked.ipynb #7dafbeff
 def structure(
@@ -47,7 +46,8 @@ class Style(nn.Module):
         self.side, conv = side, partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
         self.noise = nn.Linear(latent_dim, (side // 4)**2 * 4)
         self.enter = nn.Sequential(conv(3 + 4, width), nn.BatchNorm2d(width), nn.ReLU(), conv(width, width))
-        self.block = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), conv(width, width), nn.BatchNorm2d(width), nn.ReLU(), conv(width, width))
+        norm = partial(nn.BatchNorm2d, width)
+        self.block = nn.Sequential(norm(), nn.ReLU(), conv(width, width), norm(), nn.ReLU(), conv(width, width))
         self.leave = ToImage(width, channels, running=True)
 
     def forward(self, s, z): # (n, 3, side, side), (n, latent_dim) -> (n, channels, side, side)
@@ -55,6 +55,7 @@ class Style(nn.Module):
         h = self.enter(torch.cat([s, planes], 1))
         return self.leave(h + self.block(h))
 
+# %% ../../nbs/models/87_stacked.ipynb #d5cfb7b9
 class StructureGenerator(DerivedGenerator):
     "Draw a structure, then an image that has it; in training, images for the structures of real ones."
     given = None # real images, for whose structures images are drawn; None: the generator's own structures
@@ -71,13 +72,14 @@ class StructureGenerator(DerivedGenerator):
         s = structure(images)
         return _side_by_side(s, s, images)
 
+# %% ../../nbs/models/87_stacked.ipynb #bc5c68ff
 def _side_by_side(alone, s, images): return torch.cat([alone, torch.zeros_like(images), s, images], 1)
 
 class SideBySide(LevelDiscriminator):
     "One discriminator for each part of the channels."
     def parts(self, x): return x.chunk(len(self.levels), 1)
 
-# %% ../../nbs/models/87_stacked.ipynb #d5cfb7b9
+# %% ../../nbs/models/87_stacked.ipynb #5c474c73
 def s2gan(
     net: nn.Module, # a `DerivedGenerator` or a `Discriminator`, changed in place
     text: str = None, # not used
@@ -100,6 +102,7 @@ def s2gan(
 
 LAYERS['s2gan'] = s2gan
 
+# %% ../../nbs/models/87_stacked.ipynb #18b5b45a
 class StructureAndStyle(Given):
     "Train structure and style apart; the image should have the structure that it was drawn for."
     row = 's2gan'
@@ -114,6 +117,9 @@ class StructureAndStyle(Given):
         return F.mse_loss(structure(images), s)
 
 TECHNIQUES['s2gan'] = StructureAndStyle
+
+MODELS['lapgan'] = Model('LAPGAN', 'a small image, then the details of each doubling', PLAIN, partial(in_levels, 'lapgan'))
+
 MODELS['s2gan'] = Model('S²-GAN', 'a map of surface normals, then the image', PLAIN, partial(in_levels, 's2gan'))
 
 # %% ../../nbs/models/87_stacked.ipynb #f66a3d8f
@@ -132,6 +138,7 @@ def with_vector(images, vectors): # (n, c, s, s), (n, HIDDEN) -> (n, c + 1, s, s
     n, _, h, w = images.shape
     return torch.cat([images, F.pad(vectors, (0, h * w - HIDDEN)).view(n, 1, h, w).to(images)], 1)
 
+# %% ../../nbs/models/87_stacked.ipynb #f49380c8
 class StackedGenerator(DerivedGenerator):
     "Draw features of a class, then an image that has them; in training, both for what a classifier found in real images."
     given = None # features (n, HIDDEN) and classes (n,) of real images; None: the generator's own
@@ -151,6 +158,7 @@ class StackedGenerator(DerivedGenerator):
         "Choose classes, each as often as the others."
         return (torch.special.ndtr(numbers) * self.classes).long().clamp(max=self.classes - 1)
 
+# %% ../../nbs/models/87_stacked.ipynb #c5fbfc75
 class StackedDiscriminator(Discriminator):
     "Judge images and features, and guess what they were drawn from."
     keeps_features = True
@@ -159,7 +167,7 @@ class StackedDiscriminator(Discriminator):
         "Guess the latents."
         return [guess(own) for guess, own in zip(self.guesses, features.chunk(2, 1))]
 
-# %% ../../nbs/models/87_stacked.ipynb #f49380c8
+# %% ../../nbs/models/87_stacked.ipynb #c78189e3
 def sgan(
     net: nn.Module, # a `DerivedGenerator` or a `Discriminator`, changed in place
     text: str = None, # number of classes; for a discriminator, the length of z
@@ -171,7 +179,8 @@ def sgan(
     build(net, n)
     return net.to(next(net.head.parameters() if isinstance(net, Discriminator) else net.cells.parameters()).device)
 
-def _parts(latent_dim): return [len(part) for part in torch.arange(latent_dim - 1).tensor_split(2)]       # z1 and z0; the last number is the class
+# %% ../../nbs/models/87_stacked.ipynb #a32e000c
+def _parts(latent_dim): return [len(part) for part in torch.arange(latent_dim - 1).tensor_split(2)]   # z1 and z0; the last is the class
 
 def _stacked_generators(net, classes):
     if net.latent_dim < 3: raise ValueError(f'latent_dim is {net.latent_dim}, but sgan needs 3 numbers or more')
@@ -184,7 +193,8 @@ def _stacked_generators(net, classes):
 def _stacked_judges(net, latent_dim):
     if net.sizes[-1]**2 < HIDDEN: raise ValueError(f'images of {net.sizes[-1]} pixels have no room for {HIDDEN} features')
     wide = net.width
-    net.hidden = nn.Sequential(spectral(nn.Linear(HIDDEN, 2 * wide)), nn.LeakyReLU(.2), spectral(nn.Linear(2 * wide, wide)), nn.LeakyReLU(.2))
+    first, second = spectral(nn.Linear(HIDDEN, 2 * wide)), spectral(nn.Linear(2 * wide, wide))
+    net.hidden = nn.Sequential(first, nn.LeakyReLU(.2), second, nn.LeakyReLU(.2))
     net.head = LevelHeads([net.head, spectral(nn.Linear(wide, 1))])
     net.guesses = nn.ModuleList(nn.Linear(wide, n) for n in reversed(_parts(latent_dim)))
     for part in (net.hidden, net.guesses): xavier_init_(part)
@@ -207,7 +217,7 @@ class Stacked(Technique):
     def prepare(self, trainer):
         self.trainer, classes, latent_dim = trainer, self.classifier.head.out_features, trainer.G.latent_dim
         self.classifier.to(trainer.device)
-        seeded(lambda: (change(trainer.G, f'sgan={classes}'), change(trainer.D, f'sgan={latent_dim}')), trainer.rng.initial_seed())
+        seeded(lambda: (changed(trainer.G, f'sgan={classes}'), changed(trainer.D, f'sgan={latent_dim}')), trainer.rng.initial_seed())
 
     def up(self, images):
         "Return the features of images, about 1 in size."
@@ -232,6 +242,7 @@ class Stacked(Technique):
     def state_dict(self): return {} if self.trainer.G.given is None else dict(zip('hy', self.trainer.G.given))
     def load_state_dict(self, state): self.trainer.G.given = tuple(state[k].to(self.trainer.device) for k in 'hy') if state else None
 
+# %% ../../nbs/models/87_stacked.ipynb #87469a4e
 def _check_classes(preset, data):
     if data.labels is None: raise ValueError(f'model is {preset.model!r}, which turns a classifier around: expected images with labels')
 

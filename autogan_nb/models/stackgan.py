@@ -10,6 +10,7 @@ __all__ = ['CODE', 'kl_to_normal', 'Augment', 'StageTwo', 'StackGenerator', 'Sta
 import torch
 import torch.nn.functional as F
 from dataclasses import replace
+from functools import partial
 from torch import nn
 from ..core import Batch
 from ..data.captions import worded
@@ -17,8 +18,9 @@ from ..gan.discriminator import Discriminator
 from ..gan.extras import LAYERS
 from ..gan.layers import as_maps, upsample, xavier_init_
 from ..gan.objective import Term
-from .models import MODELS
-from .words import WIDTH, Captions, ReadWords, TextDiscriminator, TextGenerator, captions_shape, read, reads_words, unlabelled, written
+from .models import MODELS, Model
+from .words import Captions, ReadWords, Saying, TextDiscriminator, TextGenerator, WIDTH
+from .words import captions_shape, check_words, read, reads_words, unlabelled, with_matching, written
 from ..search.derived_gan import DerivedGenerator
 from ..search.shared_gan import Cell, ToImage, run_cells
 
@@ -32,6 +34,7 @@ def kl_to_normal(
     "Return the Kullback-Leibler divergence of normal distributions from the standard one."
     return (mean**2 + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
 
+# %% ../../nbs/models/89_stackgan.ipynb #ced7a901
 class Augment(nn.Module):
     "Turn the vector of a sentence into a normal distribution."
     def __init__(self):
@@ -47,6 +50,9 @@ class Augment(nn.Module):
         return mean + (log_variance / 2).exp() * noise
 
 # %% ../../nbs/models/89_stackgan.ipynb #d51493f2
+def _layer(n_in, width, kernel=3, stride=1):
+    return nn.Conv2d(n_in, width, kernel, stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+
 class StageTwo(nn.Module):
     "Draw an image again, twice as large, with a sentence in hand."
     def __init__(self,
@@ -56,10 +62,9 @@ class StageTwo(nn.Module):
     ):
         super().__init__()
         self.choice, self.augment, conv = replace(choice, skips=()), Augment(), nn.Conv2d
-        self.down = nn.Sequential(conv(channels, width, 3, padding=1), nn.ReLU(), conv(width, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        self.mix = nn.Sequential(conv(width + CODE, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        self.block = nn.Sequential(conv(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(), conv(width, width, 3, padding=1))
-        self.up = nn.Sequential(conv(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.down = nn.Sequential(conv(channels, width, 3, padding=1), nn.ReLU(), *_layer(width, width, 4, 2))
+        self.mix, self.up = (nn.Sequential(*_layer(n, width)) for n in (width + CODE, width))
+        self.block = nn.Sequential(*_layer(width, width), conv(width, width, 3, padding=1))
         self.cell = Cell(width, [self.choice], running=True)
         self.to_image = ToImage(self.cell.width, channels, running=True)
 
@@ -94,27 +99,30 @@ class StackGenerator(TextGenerator):
     def get_extra_state(self): return torch.tensor(self.stage)
     def set_extra_state(self, state): self.stage = int(state)
 
+# %% ../../nbs/models/89_stackgan.ipynb #975ca5fc
 class StackDiscriminator(TextDiscriminator):
     "A discriminator for each stage, which the size of an image chooses."
     def vectors(self, x): return super().vectors(x) if x.shape[-1] == self.sizes[-1] else self.first.vectors(x)
     def forward(self, x, y=None): return super().forward(x, y) if x.shape[-1] == self.sizes[-1] else self.first(x, y)
 
-# %% ../../nbs/models/89_stackgan.ipynb #975ca5fc
+# %% ../../nbs/models/89_stackgan.ipynb #1d91cde4
 def stackgan(
     net: nn.Module, # a `DerivedGenerator` of at least two cells, changed in place
     text: str = None, # number of different captions, x, length of the longest
 ) -> nn.Module: # the same network, with empty captions and an untrained encoder
     "Make a generator draw in two stages; ValueError for another network, or one with too few cells or latents."
     shape = captions_shape('stackgan', text)
-    if len(unlabelled(net, DerivedGenerator, 'stackgan').arch) < 2: raise ValueError('stackgan needs two cells or more: expected larger images')
+    if len(unlabelled(net, DerivedGenerator, 'stackgan').arch) < 2: raise ValueError('stackgan needs two cells or more')
     if net.latent_dim <= CODE + 1: raise ValueError(f'latent_dim is {net.latent_dim}, but stackgan needs more than {CODE + 1}')
     net.captions, net.augment, net.cells = Captions(*shape), Augment(), net.cells[:-1]
-    net.linear, net.to_image = nn.Linear(net.latent_dim - 1, net.width * net.bottom**2), ToImage(net.cells[-1].width, net.channels, running=True)
+    net.linear = nn.Linear(net.latent_dim - 1, net.width * net.bottom**2)
+    net.to_image = ToImage(net.cells[-1].width, net.channels, running=True)
     net.second = StageTwo(net.arch[-1], net.width, net.channels)
     for part in (net.augment, net.linear, net.to_image, net.second): xavier_init_(part)
     net.__class__ = StackGenerator
     return net
 
+# %% ../../nbs/models/89_stackgan.ipynb #84b3a9d2
 def stages(
     net: nn.Module, # a `Discriminator` for at least two cells, changed in place
     text: str = None, # not used
@@ -144,5 +152,13 @@ class ReadInStages(ReadWords):
         images, e = read(super().real(trainer, batch).images)
         return Batch(written(F.avg_pool2d(images, 2) if trainer.G.stage == 1 else images, e))
 
-MODELS['stackgan'] = replace(MODELS['gan-int-cls'], label='StackGAN', adds='draws what a sentence says in two stages, each with conditioning augmentation',
-                             techniques=lambda data, gan, seed: [ReadInStages(worded(data), seed)])
+# %% ../../nbs/models/89_stackgan.ipynb #1a8a1162
+def _reading(technique, data, gan, seed): return [technique(worded(data), seed)]
+
+_recipe = {'final_gan.g_lr': 2e-3, 'final_gan.d_lr': 2e-3, 'train.decay_lr': True}
+
+MODELS['gan-int-cls'] = Model('GAN-INT-CLS', 'draws what a sentence says', _recipe, with_matching, check=check_words, from_text=Saying,
+                              techniques=partial(_reading, ReadWords))
+
+MODELS['stackgan'] = replace(MODELS['gan-int-cls'], label='StackGAN', adds='draws what a sentence says in two stages',
+                             techniques=partial(_reading, ReadInStages))

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['ALPHABET', 'WIDTH', 'TEMPERATURE', 'encode', 'TextEncoder', 'match_loss', 'image_encoder', 'train_words', 'at_32',
            'Captions', 'tell', 'written', 'read', 'TextGenerator', 'TextDiscriminator', 'CompareHead', 'unlabelled',
-           'captions_shape', 'with_words', 'reads_words', 'matching_d', 'between_vectors', 'ReadWords', 'Saying']
+           'captions_shape', 'with_words', 'reads_words', 'matching_d', 'between_vectors', 'ReadWords', 'Saying',
+           'check_words', 'with_matching']
 
 # %% ../../nbs/models/88_words.ipynb #d4136008
 import math, torch
@@ -15,19 +16,19 @@ from torch import nn
 from ..core import Batch, make_rng, seeded
 from ..data.captions import worded
 from ..data.images import ImageData
+from ..gan.configs import GANConfig
 from ..gan.discriminator import Discriminator
-from ..gan.extras import LAYERS
+from ..gan.extras import LAYERS, add_layers
 from ..gan.layers import as_maps, spectral, xavier_init_
 from ..gan.losses import nonsaturating_g
 from ..gan.objective import OBJECTIVES, Objective, Technique, Term
 from ..metrics.classifier import SmallClassifier
-from .models import MODELS, Model
 from ..search.derived_gan import DerivedGenerator
 from ..search.shared_gan import run_cells
-from ..techniques.growing import change
 
 # %% ../../nbs/models/88_words.ipynb #542d4b68
 ALPHABET = " abcdefghijklmnopqrstuvwxyz0123456789.,;:!?'\"()-/&%#+"
+
 WIDTH = 32 # numbers that stand for a sentence
 
 def encode(
@@ -40,6 +41,7 @@ def encode(
     rows = [[ALPHABET.find(c) + 2 for c in ' '.join(text.lower().split())[:length]] for text in texts]
     return torch.tensor([row + [0] * (length - len(row)) for row in rows], dtype=torch.uint8)
 
+# %% ../../nbs/models/88_words.ipynb #ebcd6b5d
 class TextEncoder(nn.Module):
     "Encode sentences, given as characters, as vectors of length 1."
     def __init__(self,
@@ -70,12 +72,14 @@ def match_loss(
     if same is not None: scores = scores.masked_fill(same & ~torch.eye(len(own), dtype=torch.bool, device=same.device), -math.inf)
     return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
 
+# %% ../../nbs/models/88_words.ipynb #9e3e8580
 def image_encoder(
     channels: int, # of the images
 ) -> nn.Module: # (n, channels, 32, 32) to (n, WIDTH)
     "Return a network that encodes images, to be trained."
     return SmallClassifier(channels, WIDTH)
 
+# %% ../../nbs/models/88_words.ipynb #811f8bf1
 def train_words(
     data: ImageData, # from `captioned`
     steps: int = 400, # of 64 images
@@ -94,6 +98,7 @@ def train_words(
         optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
     return texts.eval(), sees.eval()
 
+# %% ../../nbs/models/88_words.ipynb #4d804005
 def at_32(images): # (n, c, s, s)
     "Bring images to 32 pixels."
     return F.interpolate(images, size=(32, 32), mode='bilinear', align_corners=False)
@@ -108,13 +113,14 @@ class Captions(nn.Module):
         super().__init__()
         self.encoder = TextEncoder()
         self.register_buffer('chars', torch.zeros(n, length, dtype=torch.uint8))
-        self.register_buffer('upto', torch.linspace(0, 1, n + 1)[1:])                 # share of the images with this caption or one before it
+        self.register_buffer('upto', torch.linspace(0, 1, n + 1)[1:])           # share of images with this caption or one before it
 
     @torch.no_grad()
     def forward(self, numbers): # (n,) normal -> (n, WIDTH)
         which = torch.searchsorted(self.upto, torch.special.ndtr(numbers)).clamp(max=len(self.upto) - 1)
         return self.encoder(self.chars[which])
 
+# %% ../../nbs/models/88_words.ipynb #7b9326ea
 def tell(
     captions: Captions, # filled in place
     encoder: TextEncoder, # trained
@@ -135,12 +141,14 @@ def written(
     n, _, h, w = images.shape
     return torch.cat([images, F.pad(vectors, (0, h * w - WIDTH)).view(n, 1, h, w).to(images)], 1)
 
+# %% ../../nbs/models/88_words.ipynb #314d33b3
 def read(
     x: torch.Tensor, # (n, c + 1, s, s), from `written`
 ) -> tuple: # images (n, c, s, s) and vectors (n, WIDTH)
     "Return what was written, and where."
     return x[:, :-1], x[:, -1].flatten(1)[:, :WIDTH]
 
+# %% ../../nbs/models/88_words.ipynb #21f86e15
 class TextGenerator(DerivedGenerator):
     "A derived generator that draws what a sentence says; in training, the sentence is written beside the image."
     def images(self, z):
@@ -153,12 +161,14 @@ class TextGenerator(DerivedGenerator):
         h = self.linear(torch.cat([z[:, :-1], e * math.sqrt(WIDTH)], 1))
         return self.to_image(run_cells(as_maps(h, self.bottom), self.cells, self.arch, self.call))
 
+# %% ../../nbs/models/88_words.ipynb #73e7a873
 class TextDiscriminator(Discriminator):
     "A discriminator that compares an image with the sentence written beside it."
     def vectors(self, x):
         images, e = read(x)
         return torch.cat([super().vectors(images), self.project(e * math.sqrt(WIDTH))], 1)
 
+# %% ../../nbs/models/88_words.ipynb #223cbcb5
 class CompareHead(nn.Module):
     "Add the inner product of features and what a sentence should look like to the logit."
     def __init__(self,
@@ -171,7 +181,7 @@ class CompareHead(nn.Module):
         features, wanted = x.chunk(2, 1)
         return self.head(features) + (features * wanted).sum(1, keepdim=True)
 
-# %% ../../nbs/models/88_words.ipynb #314d33b3
+# %% ../../nbs/models/88_words.ipynb #5e926ad7
 def unlabelled(
     net: nn.Module, # a network to be changed
     kind: type, # `DerivedGenerator` or `Discriminator`
@@ -179,8 +189,10 @@ def unlabelled(
 ) -> nn.Module: # the same
     "Return a network; ValueError unless it is of a kind, and neither changed before nor labelled."
     if type(net) is kind and not net.n_classes: return net
-    raise ValueError(f'{name} changes a {kind.__name__} without labels, not a {type(net).__name__}{" with labels" * bool(getattr(net, "n_classes", 0))}')
+    labelled = ' with labels' * (getattr(net, 'n_classes', 0) > 0)
+    raise ValueError(f'{name} changes a {kind.__name__} without labels, not a {type(net).__name__}{labelled}')
 
+# %% ../../nbs/models/88_words.ipynb #77d04c54
 def captions_shape(
     name: str, # of the row of `LAYERS`
     text: str, # number of captions, x, length of the longest
@@ -190,6 +202,7 @@ def captions_shape(
     if n.isdecimal() and length.isdecimal() and int(n) > 0 and int(length) > 0: return int(n), int(length)
     raise ValueError(f'{name} is {text!r}, expected the number of captions and their length, such as {name}=800x48')
 
+# %% ../../nbs/models/88_words.ipynb #bfb7208a
 def with_words(
     net: nn.Module, # a `DerivedGenerator`, changed in place
     text: str = None, # number of different captions, x, length of the longest
@@ -201,6 +214,7 @@ def with_words(
     net.__class__ = TextGenerator
     return net.to(next(net.to_image.parameters()).device)
 
+# %% ../../nbs/models/88_words.ipynb #3615eb46
 def reads_words(
     net: nn.Module, # a `Discriminator`, changed in place
     text: str = None, # not used
@@ -225,8 +239,10 @@ def matching_d(
     refused = (F.softplus(wrong) * weigh).sum() / weigh.sum().clamp(min=1)
     return F.softplus(-right).mean() + (refused + F.softplus(fake).mean()) / 2
 
+# %% ../../nbs/models/88_words.ipynb #d9619072
 def _matching(D, real, fake):
-    if not isinstance(D.net, TextDiscriminator): raise ValueError("the loss 'matching' compares images with sentences: expected a model such as gan-int-cls")
+    if not isinstance(D.net, TextDiscriminator):
+        raise ValueError("the loss 'matching' compares images with sentences: expected a model such as gan-int-cls")
     (right, made), (images, e) = D.logits(real, fake), read(real.images)
     others = e.roll(1, 0)
     differ = (e - others).norm(dim=1) > 1e-3                                            # two images may have the same sentence
@@ -261,7 +277,10 @@ class ReadWords(Technique):
         if trainer.objective.transforms: raise ValueError('sentences are written beside the images: expected no transforms')
         n, length = self.chars.shape
         g_layer, d_layer = self.layers
-        seeded(lambda: (change(trainer.G, f'{g_layer}={n}x{length}'), change(trainer.D, d_layer)), seed)
+        rows = (trainer.G, f'{g_layer}={n}x{length}'), (trainer.D, d_layer)
+        for net, row in rows:
+            if row in net.layers.split(','): continue
+            net.layers = ','.join(filter(None, [net.layers, seeded(lambda: add_layers(net, [row]), seed)]))
         tell(trainer.G.captions, self.encoder, self.chars, self.counts)
 
     def real(self, trainer, batch):
@@ -295,12 +314,19 @@ class Saying(nn.Module):
 
     def forward(self, z): return self.generator.drawn(z, self.e.expand(len(z), -1))
 
-def _check_words(preset, data):
-    if data.labels is None: raise ValueError(f'model is {preset.model!r}, which needs sentences: expected images with labels, whose classes are words or captions')
-    if preset.final_gan.transforms: raise ValueError(f'transforms is {preset.final_gan.transforms}, but model is {preset.model!r}: expected none')
+# %% ../../nbs/models/88_words.ipynb #b8fc988d
+def check_words(
+    preset, # a `Preset`
+    data, # `ImageData`
+):
+    "Raise ValueError if data have no sentences, or settings transform images."
+    name, transforms = preset.model, preset.final_gan.transforms
+    if data.labels is None: raise ValueError(f'model is {name!r}, which needs sentences: expected labels, whose classes are captions')
+    if transforms: raise ValueError(f'transforms is {transforms}, but model is {name!r}: expected none')
 
-def _with_matching(gan): return replace(gan, loss='matching', terms=(), techniques=())
-
-MODELS['gan-int-cls'] = Model('GAN-INT-CLS', 'draws what a sentence says', settings=_with_matching, from_text=Saying, check=_check_words,
-                              techniques=lambda data, gan, seed: [ReadWords(worded(data), seed)],
-                              recipe={'final_gan.g_lr': 2e-3, 'final_gan.d_lr': 2e-3, 'train.decay_lr': True})
+# %% ../../nbs/models/88_words.ipynb #7b564a9d
+def with_matching(
+    gan: GANConfig, # any
+) -> GANConfig: # of GAN-INT-CLS
+    "Replace the loss of a GAN, and drop terms and techniques that are for other losses."
+    return replace(gan, loss='matching', terms=(), techniques=())
