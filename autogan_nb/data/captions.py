@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'LEANS', 'STROKES', 'SIZES', 'STYLES', 'ink_of', 'moments', 'stroke_width', 'measure', 'thirds', 'facts_of',
-           'sentence', 'sentences', 'read_captions', 'captioned', 'caption_folder', 'worded']
+           'sentence', 'sentences', 'read_captions', 'captioned', 'caption_folder', 'save_captioned', 'worded']
 
 # %% ../../nbs/data/17_captions.ipynb #81f9b942
-import csv, math, torch
+import csv, math
+import numpy as np
+import torch
 from pathlib import PurePosixPath
 from ..core import make_rng
 from .folders import ImageFiles, read_all
@@ -75,6 +77,7 @@ LEANS, STROKES, SIZES = ('leaning left', '', 'leaning right'), ('thin', '', 'thi
 
 STYLES = 3 # ways to say it
 
+# %% ../../nbs/data/17_captions.ipynb #1b3418c5
 def sentence(
     name: str, # of the class
     facts, # three numbers from 0 to 2: slant, stroke, size
@@ -109,6 +112,7 @@ def _text(place, name):
     try: return data.decode('utf-8-sig')
     except UnicodeDecodeError: raise ValueError(f'{name} is not text in UTF-8') from None
 
+# %% ../../nbs/data/17_captions.ipynb #8c81dbb4
 def _table(place, name):
     "Yield the rows of a file of captions: image and sentence; ValueError for a line without both."
     rows = csv.reader(_text(place, name).splitlines(), delimiter='\t' if name.endswith('.tsv') else ',')
@@ -118,13 +122,14 @@ def _table(place, name):
             raise ValueError(f'line {line} of {name} is {row!r}, expected the name of an image and a caption')
         yield row[0].strip(), row[1].strip()
 
-# %% ../../nbs/data/17_captions.ipynb #8c81dbb4
+# %% ../../nbs/data/17_captions.ipynb #4eb7db9f
 def _beside(found, files):
     "Yield the image and each line of the text files beside images."
     for name in found.names:
         its = str(PurePosixPath(name).with_suffix('.txt'))
         if its in files: yield from ((name, line.strip()) for line in _text(found.place, its).splitlines() if line.strip())
 
+# %% ../../nbs/data/17_captions.ipynb #a332bcf6
 def read_captions(
     path, # a folder or an archive of images
 ) -> tuple: # names of image files, and a caption for each; a name may come more than once
@@ -164,6 +169,15 @@ def caption_folder(
     images, good = read_all(files)
     if not good.all(): raise ValueError(f'{once[int((~good).nonzero()[0])]} in {path} can\'t be read, but it has a caption')
     return captioned(images[[once.index(name) for name in names]], texts, files.place.name)
+
+# %% ../../nbs/data/17_captions.ipynb #2ade4a02
+def save_captioned(
+    path, # of the file, *.npz
+    data: ImageData, # from `caption_folder`
+):
+    "Write images, the numbers of their captions and the captions into one file."
+    pixels = data.images.permute(0, 2, 3, 1).cpu().numpy()
+    with open(path, 'wb') as file: np.savez_compressed(file, images=pixels, labels=data.labels.cpu().numpy(), classes=np.array(data.classes))
 
 # %% ../../nbs/data/17_captions.ipynb #870f538c
 def worded(

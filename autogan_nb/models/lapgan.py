@@ -117,8 +117,10 @@ class LaplacianGenerator(DerivedGenerator):
 # %% ../../nbs/models/86_lapgan.ipynb #8de66e77
 def _pair(low, high): return torch.cat([low, high], 1)
 
+# %% ../../nbs/models/86_lapgan.ipynb #bb2807c6
 def _packed(pairs): return torch.cat([F.interpolate(pair, size=pairs[-1].shape[-1]) for pair in pairs], 1)
 
+# %% ../../nbs/models/86_lapgan.ipynb #fff32977
 def _given(net, n, halvings):
     "Return n of the given images, reduced."
     return F.avg_pool2d(net.given[torch.arange(n) % len(net.given)], 2**halvings)

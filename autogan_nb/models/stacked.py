@@ -75,6 +75,7 @@ class StructureGenerator(DerivedGenerator):
 # %% ../../nbs/models/87_stacked.ipynb #bc5c68ff
 def _side_by_side(alone, s, images): return torch.cat([alone, torch.zeros_like(images), s, images], 1)
 
+# %% ../../nbs/models/87_stacked.ipynb #7fea2b5d
 class SideBySide(LevelDiscriminator):
     "One discriminator for each part of the channels."
     def parts(self, x): return x.chunk(len(self.levels), 1)
@@ -125,6 +126,7 @@ MODELS['s2gan'] = Model('S²-GAN', 'a map of surface normals, then the image', P
 # %% ../../nbs/models/87_stacked.ipynb #f66a3d8f
 HIDDEN = 64 # features of the classifier
 
+# %% ../../nbs/models/87_stacked.ipynb #3b2167ea
 def entropy_loss(
     latents: torch.Tensor, # (n, d) that images were drawn from
     guessed: torch.Tensor, # (n, d) means of normal distributions of variance 1
@@ -182,6 +184,7 @@ def sgan(
 # %% ../../nbs/models/87_stacked.ipynb #a32e000c
 def _parts(latent_dim): return [len(part) for part in torch.arange(latent_dim - 1).tensor_split(2)]   # z1 and z0; the last is the class
 
+# %% ../../nbs/models/87_stacked.ipynb #06b2933c
 def _stacked_generators(net, classes):
     if net.latent_dim < 3: raise ValueError(f'latent_dim is {net.latent_dim}, but sgan needs 3 numbers or more')
     z1, z0 = _parts(net.latent_dim)
@@ -190,6 +193,7 @@ def _stacked_generators(net, classes):
     for part in (net.linear, net.features): xavier_init_(part)
     net.__class__ = StackedGenerator
 
+# %% ../../nbs/models/87_stacked.ipynb #aad9993e
 def _stacked_judges(net, latent_dim):
     if net.sizes[-1]**2 < HIDDEN: raise ValueError(f'images of {net.sizes[-1]} pixels have no room for {HIDDEN} features')
     wide = net.width
@@ -246,6 +250,7 @@ class Stacked(Technique):
 def _check_classes(preset, data):
     if data.labels is None: raise ValueError(f'model is {preset.model!r}, which turns a classifier around: expected images with labels')
 
+# %% ../../nbs/models/87_stacked.ipynb #4f94ae74
 def _stacked_settings(gan):
     if gan.transforms: raise ValueError(f'transforms is {gan.transforms}, but sgan writes features beside the images: expected none')
     return gan

@@ -27,6 +27,7 @@ from ..search.shared_gan import Cell, ToImage, run_cells
 # %% ../../nbs/models/89_stackgan.ipynb #cf4f7e85
 CODE = 16 # numbers that a sentence becomes, and numbers of z that move them
 
+# %% ../../nbs/models/89_stackgan.ipynb #7bb8e944
 def kl_to_normal(
     mean: torch.Tensor, # (n, d)
     log_variance: torch.Tensor, # (n, d)
@@ -53,6 +54,7 @@ class Augment(nn.Module):
 def _layer(n_in, width, kernel=3, stride=1):
     return nn.Conv2d(n_in, width, kernel, stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
 
+# %% ../../nbs/models/89_stackgan.ipynb #fcb549b6
 class StageTwo(nn.Module):
     "Draw an image again, twice as large, with a sentence in hand."
     def __init__(self,

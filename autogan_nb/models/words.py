@@ -31,6 +31,7 @@ ALPHABET = " abcdefghijklmnopqrstuvwxyz0123456789.,;:!?'\"()-/&%#+"
 
 WIDTH = 32 # numbers that stand for a sentence
 
+# %% ../../nbs/models/88_words.ipynb #0ee85742
 def encode(
     texts: list, # of str
     length: int = None, # room for each, in characters; longer ones are cut; None: as long as the longest
@@ -62,6 +63,7 @@ class TextEncoder(nn.Module):
 # %% ../../nbs/models/88_words.ipynb #37f27a96
 TEMPERATURE = .1
 
+# %% ../../nbs/models/88_words.ipynb #d66ad776
 def match_loss(
     images: torch.Tensor, # (n, d) vectors of images
     texts: torch.Tensor, # (n, d) vectors of their captions
