@@ -9,10 +9,9 @@ __all__ = ['HIDDEN', 'structure', 'Style', 'StructureGenerator', 'SideBySide', '
 # %% ../../nbs/models/87_stacked.ipynb #d28aeaab
 import torch
 import torch.nn.functional as F
-from dataclasses import replace
 from functools import partial
 from torch import nn
-from ..core import Batch, seeded
+from ..core import seeded
 from ..gan.discriminator import Discriminator
 from ..gan.extras import LAYERS
 from ..gan.layers import as_maps, spectral, xavier_init_

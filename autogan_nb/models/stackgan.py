@@ -10,6 +10,7 @@ __all__ = ['CODE', 'kl_to_normal', 'Augment', 'StageTwo', 'StackGenerator', 'Sta
 import torch
 import torch.nn.functional as F
 from dataclasses import replace
+from fastcore.basics import patch
 from functools import partial
 from torch import nn
 from ..core import Batch
@@ -45,10 +46,12 @@ class Augment(nn.Module):
     def forward(self, e): # (n, WIDTH) -> mean and logarithm of the variance, both (n, CODE)
         return F.leaky_relu(self.linear(e * WIDTH**.5), .2).chunk(2, 1)
 
-    def sample(self, e, noise): # (n, CODE) normal -> (n, CODE)
-        "Move the mean by noise."
-        mean, log_variance = self(e)
-        return mean + (log_variance / 2).exp() * noise
+# %% ../../nbs/models/89_stackgan.ipynb #215d1ae7
+@patch
+def sample(self: Augment, e, noise): # (n, WIDTH), (n, CODE) normal -> (n, CODE)
+    "Move the mean by noise."
+    mean, log_variance = self(e)
+    return mean + (log_variance / 2).exp() * noise
 
 # %% ../../nbs/models/89_stackgan.ipynb #d51493f2
 def _layer(n_in, width, kernel=3, stride=1):
@@ -89,17 +92,21 @@ class StackGenerator(TextGenerator):
         for part in parts: part.train(training)
         return self.second(small, e, eps)
 
-    def sketch(self, noise, eps, e):
-        "Draw small images."
-        h = as_maps(self.linear(torch.cat([noise, self.augment.sample(e, eps)], 1)), self.bottom)
-        return self.to_image(run_cells(h, self.cells, self.arch, self.call))
-
-    def kl(self, e):
-        "Return the divergence of the stage that is trained."
-        return kl_to_normal(*(self.augment if self.stage == 1 else self.second.augment)(e))
-
     def get_extra_state(self): return torch.tensor(self.stage)
     def set_extra_state(self, state): self.stage = int(state)
+
+# %% ../../nbs/models/89_stackgan.ipynb #e0ba7d72
+@patch
+def sketch(self: StackGenerator, noise, eps, e):
+    "Draw small images."
+    h = as_maps(self.linear(torch.cat([noise, self.augment.sample(e, eps)], 1)), self.bottom)
+    return self.to_image(run_cells(h, self.cells, self.arch, self.call))
+
+# %% ../../nbs/models/89_stackgan.ipynb #b359fdef
+@patch
+def kl(self: StackGenerator, e):
+    "Return the divergence of the stage that is trained."
+    return kl_to_normal(*(self.augment if self.stage == 1 else self.second.augment)(e))
 
 # %% ../../nbs/models/89_stackgan.ipynb #975ca5fc
 class StackDiscriminator(TextDiscriminator):
@@ -135,6 +142,7 @@ def stages(
     net.__class__ = StackDiscriminator
     return net
 
+# %% ../../nbs/models/89_stackgan.ipynb #dfdb09cc
 LAYERS['stackgan'], LAYERS['stages'] = stackgan, stages
 
 # %% ../../nbs/models/89_stackgan.ipynb #4fa4c5cc
@@ -157,10 +165,13 @@ class ReadInStages(ReadWords):
 # %% ../../nbs/models/89_stackgan.ipynb #1a8a1162
 def _reading(technique, data, gan, seed): return [technique(worded(data), seed)]
 
+# %% ../../nbs/models/89_stackgan.ipynb #05c9a815
 _recipe = {'final_gan.g_lr': 2e-3, 'final_gan.d_lr': 2e-3, 'train.decay_lr': True}
 
+# %% ../../nbs/models/89_stackgan.ipynb #ed76df92
 MODELS['gan-int-cls'] = Model('GAN-INT-CLS', 'draws what a sentence says', _recipe, with_matching, check=check_words, from_text=Saying,
                               techniques=partial(_reading, ReadWords))
 
+# %% ../../nbs/models/89_stackgan.ipynb #8248e150
 MODELS['stackgan'] = replace(MODELS['gan-int-cls'], label='StackGAN', adds='draws what a sentence says in two stages',
                              techniques=partial(_reading, ReadInStages))

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from dataclasses import replace
 from torch import nn
 from ..core import Batch, make_rng, seeded
-from ..data.captions import worded
 from ..data.images import ImageData
 from ..gan.configs import GANConfig
 from ..gan.discriminator import Discriminator
