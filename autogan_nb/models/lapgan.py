@@ -11,12 +11,14 @@ __all__ = ['PLAIN', 'halved', 'doubled', 'pyramid', 'from_pyramid', 'data_flow',
 import torch
 import torch.nn.functional as F
 from dataclasses import replace
+from functools import partial
 from torch import nn
 from ..core import seeded
 from ..gan.discriminator import Discriminator
 from ..gan.extras import LAYERS, add_layers
 from ..gan.layers import as_maps, upsample, xavier_init_
 from ..gan.objective import TECHNIQUES, Technique
+from .models import MODELS, Model
 from ..search.derived_gan import DerivedGenerator
 from ..search.shared_gan import Cell, ToImage, run_cells
 
@@ -236,3 +238,4 @@ def in_levels(
 
 PLAIN = {'final_gan.loss': 'nonsaturating', 'final_gan.terms': (), 'final_gan.techniques': (), 'final_gan.g_lr': 2e-3,
          'final_gan.d_lr': 2e-3, 'train.decay_lr': True} # dotted names and values, for the recipe of a `Model`
+MODELS['lapgan'] = Model('LAPGAN', 'a small image, then the details of each doubling', PLAIN, partial(in_levels, 'lapgan'))

@@ -12,8 +12,10 @@ __all__ = ['ALPHABET', 'WIDTH', 'TEMPERATURE', 'encode', 'TextEncoder', 'match_l
 import math, torch
 import torch.nn.functional as F
 from dataclasses import replace
+from functools import partial
 from torch import nn
 from ..core import Batch, make_rng, seeded
+from ..data.captions import worded
 from ..data.images import ImageData
 from ..gan.configs import GANConfig
 from ..gan.discriminator import Discriminator
@@ -22,6 +24,7 @@ from ..gan.layers import as_maps, spectral, xavier_init_
 from ..gan.losses import nonsaturating_g
 from ..gan.objective import OBJECTIVES, Objective, Technique, Term
 from ..metrics.classifier import SmallClassifier
+from .models import MODELS, Model
 from ..search.derived_gan import DerivedGenerator
 from ..search.shared_gan import run_cells
 
@@ -331,3 +334,10 @@ def with_matching(
 ) -> GANConfig: # of GAN-INT-CLS
     "Replace the loss of a GAN, and drop terms and techniques that are for other losses."
     return replace(gan, loss='matching', terms=(), techniques=())
+
+# %% ../../nbs/models/88_words.ipynb #1ce1625d
+def _reading(technique, data, gan, seed): return [technique(worded(data), seed)]
+
+_recipe = {'final_gan.g_lr': 2e-3, 'final_gan.d_lr': 2e-3, 'train.decay_lr': True}
+MODELS['gan-int-cls'] = Model('GAN-INT-CLS', 'draws what a sentence says', _recipe, with_matching, check=check_words, from_text=Saying,
+                              techniques=partial(_reading, ReadWords))
