@@ -119,7 +119,7 @@ def autogan_search(options: SearchOptions):
     with plain_errors(SearchOptions):
         jobs, run = needed('practice.jobs'), _resumed('autogan_search', options)
         settings = jobs.continued(run, vars(options)) if run else settings_from(options, chosen=_chosen(options))
-        if settings.model is not None: raise ValueError(f'model is {settings.model!r}, but models are trained, not searched: use autogan_train')
+        if settings.model: raise ValueError(f'model is {settings.model!r}, but models are trained, not searched: use autogan_train')
         out = run.path if run else needed('practice.runs').check_new(options.out or f'runs/{_run_name(options, settings)}')
         evaluator = jobs.prepare(settings, options.device, options.quiet)
         settings, clock = _timed(options, settings, evaluator)
@@ -288,9 +288,9 @@ def autogan_sample(options: SampleOptions):
         sampling.check_samples(out, options.zoom)
         generator = needed('tools.reading').find_generator(options.source, needed('core').pick_device(options.device), options.arch)
         if options.text is not None: generator = sampling.with_text(generator, options.text)
-        latents = sampling.with_labels(latents, generator, options.label, options.labels)
-        if options.reconstruct: sampling.write_reconstructions(generator, out, options.reconstruct, options.n or 32, options.zoom, options.quiet)
-        else: sampling.write_samples(generator, out, latents, options.zoom, options.quiet)
+        latents, how = sampling.with_labels(latents, generator, options.label, options.labels), (options.zoom, options.quiet)
+        if options.reconstruct: sampling.write_reconstructions(generator, out, options.reconstruct, options.n or 32, *how)
+        else: sampling.write_samples(generator, out, latents, *how)
     print(out)
 
 # %% ../nbs/06_cli.ipynb #35d8348b

@@ -311,7 +311,7 @@ def settings_from(
     config, short, sets = _layers(options, start := options.start())
     asked = asked_for(options)
     for name, value in held.items():
-        if asked.get(name, value) != value: raise ValueError(f'{name} is {asked[name]}, but the networks of --from have {value}')
+        if asked.get(name, value) != value: raise ValueError(f'{name} is {asked[name]}, but the networks of --from have {to_text(value)}')
     if size_of:
         if 'size' in sets: raise ValueError("the size follows from the architecture: leave out '--set size'")
         sets['size'] = size_of((asked | held).get('final_gan.bottom', start.final_gan.bottom))

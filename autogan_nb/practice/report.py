@@ -60,7 +60,7 @@ class Report:
     @property
     def title(self) -> str:
         "A short description of the run."
-        kind = 'a training run' if self.alone else 'a search'
+        kind = f'a training run{" of " * bool(self.preset.get("model"))}{self.preset.get("model") or ""}' if self.alone else 'a search'
         return f'{self.run.path.name}: {kind} on {self.preset["data"]} at {self.size}x{self.size} pixels, seed {self.seed}'
 
     @property

@@ -88,8 +88,7 @@ def run_search(
     results = 'finalists', 'beams_by_size', 'contenders', 'trainings', 'scores', 'selection', 'front', 'published'
     job.reopen(job.state.get('search'), 'iteration', job.preset.search.iterations, results)
     if 'finalists' in job.state: return job.state['finalists']
-    recovery, gallery = Recovery(), Gallery()
-    reward, name = _reward_of(job), job.evaluator.extractor.name
+    recovery, gallery, reward, name = Recovery(), Gallery(), _reward_of(job), job.evaluator.extractor.name
     with SearchBar(job.quiet, lambda value: f'{reward.label(name)} {reward.text(value)}') as bar:
         keeper = SearchKeeper(job, recovery, gallery, bar)
         search = _search_of(job, [recovery, gallery, keeper, bar])
@@ -312,7 +311,8 @@ def finish(
     job.run.write_json('scores.json', {n: s.record() for n, s in scores.items()})
     note = ['The selection score, measured on other latents, decided which finalist was selected.'] * ('selection' in job.state)
     note += [f'{r["name"]}: {r["what"]} at step {r["step"]:,}' for r in current(job.run.records()) if r.get('kind') == 'watch']
-    return '\n'.join([describe(job.preset, named[winner]), '', score_table(scores, winner), *note, *job.tell_classes(winner), '', _written(job.run.path)])
+    first = [describe(job.preset, named[winner]), '', score_table(scores, winner), *note]
+    return '\n'.join([*first, *job.tell_classes(winner), '', _written(job.run.path)])
 
 # %% ../../nbs/practice/104_trainings.ipynb #3372f9ff
 def train_job(

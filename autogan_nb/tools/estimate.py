@@ -19,7 +19,6 @@ from ..gan.extras import some_labels
 from ..loops import at_a_time, side_by_side
 from ..metrics.evaluator import reward_function
 from ..models.models import model_settings, training_of
-from ..search.derive import FinalTraining
 from ..search.dynamic_reset import SharedGAN, shared_networks
 from ..search.mlas import size_at
 from ..search.space import NAMED, get_space

@@ -293,8 +293,7 @@ def write_samples(
 def _able(generator, skill, otherwise):
     "Return a function of the model of a generator; ValueError if it has no model, or one that cannot do this."
     name = generator.notes.get('model')
-    found = name and getattr(get_model(name), skill)
-    if found: return found
+    if found := name and getattr(get_model(name), skill): return found
     raise ValueError(f'this generator is {f"of the model {name!r}" if name else "a plain one"}, {otherwise}')
 
 def with_text(
@@ -341,7 +340,8 @@ def write_reconstructions(
     if suffix in ('.gif', '.mp4'): raise ValueError(f'{str(out)!r}: reconstructions are written as a .png file, an .npz file or a folder')
     pair = reconstructed(generator, place, n, quiet)
     if suffix == '.png':
-        rows = [torch.cat([part, part.new_ones(8 - len(part), *part.shape[1:])]) for both in zip(*(x.split(8) for x in pair)) for part in both]
+        parts = [part for both in zip(*(images.split(8) for images in pair)) for part in both]
+        rows = [torch.cat([part, part.new_ones(8 - len(part), *part.shape[1:])]) for part in parts]
         save_png(out, torch.cat(rows), ncols=8, zoom=zoom or 2)
     elif suffix == '.npz':
         with new_file(out) as temp: np.savez(temp, arr_0=to_uint8(pair[1]).permute(0, 2, 3, 1).numpy())
