@@ -35,8 +35,8 @@ def captions(tmp_path_factory):
 
 
 def test_captions_of_ones_own_are_learned_and_drawn(captions, tmp_path):
-    done = run('autogan_train', '--model', 'gan-int-cls', '--arch', ARCH, '--data', captions, '--extractor', 'digits', '--out', tmp_path/'run', *SMALL,
-               '--set', 'final_gan.d_batch=8', '--set', 'final_gan.g_batch=8')
+    done = run('autogan_train', '--model', 'gan-int-cls', '--arch', ARCH, '--data', captions, '--extractor', 'digits', '--out', tmp_path/'run',
+               *SMALL, '--set', 'final_gan.d_batch=8', '--set', 'final_gan.g_batch=8')
     assert done.returncode == 0, done.stderr
     generator = load_generator(tmp_path/'run/generator.safetensors')
     assert 'words=5x19' in generator.layers
@@ -49,7 +49,8 @@ def test_captions_of_ones_own_are_learned_and_drawn(captions, tmp_path):
 @pytest.mark.parametrize('model', ['gan-int-cls'])
 def test_a_model_that_needs_labels_says_so(model, tmp_path):
     np.savez(tmp_path/'bare.npz', images=np.zeros((50, 16, 16), dtype=np.uint8))
-    done = run('autogan_train', '--model', model, '--arch', ARCH, '--data', tmp_path/'bare.npz', '--extractor', 'digits', '--out', tmp_path/'run', *SMALL)
+    done = run('autogan_train', '--model', model, '--arch', ARCH, '--data', tmp_path/'bare.npz', '--extractor', 'digits',
+               '--out', tmp_path/'run', *SMALL)
     assert done.returncode == 2 and 'Traceback' not in done.stderr and f"model is '{model}'" in done.stderr, done.stderr
     assert not (tmp_path/'run').exists()
 

@@ -176,8 +176,8 @@ def save_captioned(
     data: ImageData, # from `caption_folder`
 ):
     "Write images, the numbers of their captions and the captions into one file."
-    pixels = data.images.permute(0, 2, 3, 1).cpu().numpy()
-    with open(path, 'wb') as file: np.savez_compressed(file, images=pixels, labels=data.labels.cpu().numpy(), classes=np.array(data.classes))
+    pixels, labels = data.images.permute(0, 2, 3, 1).cpu().numpy(), data.labels.cpu().numpy()
+    with open(path, 'wb') as file: np.savez_compressed(file, images=pixels, labels=labels, classes=np.array(data.classes))
 
 # %% ../../nbs/data/17_captions.ipynb #870f538c
 def worded(
