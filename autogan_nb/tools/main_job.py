@@ -137,7 +137,8 @@ def make_curves(path, n, preset, part=(0, 1), evaluator=None, seed=0):
     space, rng = costed(preset.search, preset.final_gan, preset.channels), make_rng(seed)
     archs = [space.random(space.steps, rng) for _ in range(n)]
     jobs = [dict(arch=str(arch), seed=i, steps=preset.train.steps, space=preset.search.space) for i, arch in enumerate(archs)]
-    needed('strategies.rewards').add_rows(path, jobs, lambda arch, seed, **_: curve_row(Architecture.parse(arch), seed, preset, evaluator), part)
+    make = lambda arch, seed, **_: curve_row(Architecture.parse(arch), seed, preset, evaluator)
+    needed('strategies.rewards').add_rows(path, jobs, make, part)
 
 
 # %% ../../nbs/tools/126_main_job.ipynb #4bbce7c5
