@@ -78,8 +78,8 @@ def _carry_out(work, job, no_report):
 
 # %% ../nbs/06_cli.ipynb #c4005e02
 def _chosen(options, held={}, sized=True):
-    "Choose settings that suit the data, print them, and return them; none if another preset than the default one is named."
-    if options.preset != type(options).preset: return {}
+    "Choose settings that suit the data, print them, and return them; none if a preset for other data than digits is named."
+    if options.preset in PRESETS and PRESETS[options.preset].data != 'digits': return {}
     gpu = needed('core').pick_device(options.device).type == 'cuda'
     chosen, lines = needed('tools.own_images').choose(asked_for(options) | held, options.start(), gpu, sized)
     if not options.quiet: print('\n'.join(lines), end='\n' * bool(lines), file=sys.stderr)
@@ -112,7 +112,6 @@ def _timed(options, settings, evaluator, arch=None):
     if not options.quiet: print(f'the whole job takes {estimate}', file=sys.stderr)
     return settings, estimating.Clock(estimate, settings)
 
-# %% ../nbs/06_cli.ipynb #8d1ce71a
 @command
 def autogan_search(options: SearchOptions):
     "Let a machine design a GAN: search, train the best architectures from scratch, measure, show."
@@ -120,13 +119,14 @@ def autogan_search(options: SearchOptions):
         jobs, run = needed('practice.jobs'), _resumed('autogan_search', options)
         settings = jobs.continued(run, vars(options)) if run else settings_from(options, chosen=_chosen(options))
         if settings.model: raise ValueError(f'model is {settings.model!r}, but models are trained, not searched: use autogan_train')
+        if not run: needed('tools.halved').tell_idle(vars(options), settings)
         out = run.path if run else needed('practice.runs').check_new(options.out or f'runs/{_run_name(options, settings)}')
         evaluator = jobs.prepare(settings, options.device, options.quiet)
         settings, clock = _timed(options, settings, evaluator)
         made = run or jobs.new_run(out, settings, options.seed, command=command_line('autogan_search', options, settings))
         job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
         job.clock = clock
-    _carry_out(needed('practice.trainings').search_job, job, options.no_report)
+    _carry_out(needed('tools.halved').halved_job, job, options.no_report)
 
 # %% ../nbs/06_cli.ipynb #74583795
 def find_arch(

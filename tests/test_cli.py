@@ -31,8 +31,8 @@ from autogan_nb.shell import help_text, read_options
 from commands import run
 
 BIN = Path(sys.executable).parent
-TINY = ('--size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 3 --top_k 2 --reward_images 50 --steps 60 --finalists 1 '
-        '--eval_images 200 --device cpu --no-report').split()
+TINY = ('--preset paper-digits --size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 3 --top_k 2 --reward_images 50 '
+        '--steps 60 --finalists 1 --eval_images 200 --device cpu --no-report').split()
 
 
 def shell(cwd, command, *args, **env):
@@ -191,6 +191,52 @@ def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
     assert code == 0, err
     for name in ('log.jsonl', 'generator.safetensors', 'scores.json', 'architectures.json'):
         assert (path/name).read_bytes() == (whole/name).read_bytes(), name
+
+
+HALVED = ('--size 16 --g-width 8 --d-width 8 --steps 40 --eval-images 200 --reward-images 100 --candidates 4 --device cpu --no-report '
+          '--rungs 1/15,1/8,1/4 --set final_gan.d_batch=8 --set final_gan.g_batch=8').split()
+
+
+def test_candidates_in_rungs_killed_and_resumed(tmp_path):
+    code, out, err = run(tmp_path, 'autogan_search', *HALVED, '--out', 'whole')
+    assert code == 0 and 'rung 1 of 3' in err and 'the whole job takes about' in err and 'rungs' in err, err
+    for said in ('digit FID of the candidates after 3, 5, 10 generator steps:', 'candidate 4 ',
+                 'Generator steps: rungs 21, searched 1 30, random 40; 91 in all.'): assert said in out, (said, out)
+    head = next(line for line in out.splitlines() if 'digit score' in line)
+    assert head.index('digit FID') < head.index('digit score')                                      # FID first
+    command, path, kills = [BIN/'autogan_search', *HALVED, '--out', tmp_path/'run'], tmp_path/'run', 0
+    for records in (2, 5, 9, 14, 30):           # kill it once the log has so many lines
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        log = path/'log.jsonl'
+        while process.poll() is None and not (log.exists() and log.read_bytes().count(b'\n') >= records): time.sleep(.01)
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+        command = [BIN/'autogan_search', '--resume', path, '--device', 'cpu', '--no-report']
+    assert kills >= 4
+    code, again, err = run(tmp_path, 'autogan_search', '--resume', 'run', '--device', 'cpu', '--no-report', '-q')
+    assert (code, err) == (0, '') and again == out.replace('whole', 'run')
+    for name in ('log.jsonl', 'generator.safetensors', 'scores.json', 'architectures.json', 'budget.json'):
+        assert (path/name).read_bytes() == (tmp_path/'whole'/name).read_bytes(), name
+    assert not (path/'rungs').exists()
+    most = generator_cost('pre-none-nearest-sc,pre-none-bilinear-sc-s0', 8, channels=1).macs         # the first cells of A
+    assert all(row['more']['macs'] <= most for row in json.loads((path/'architectures.json').read_text()))
+    code, _, err = run(tmp_path, 'autogan_search', '--resume', 'run', '--iterations', 20, '--device', 'cpu', '--no-report', '-q')
+    assert code == 0 and 'ignores --iterations' in err
+
+
+def test_finalists_of_a_shared_gan_climb_rungs(tmp_path):
+    words = [*TINY, '--steps', 12, '--rungs', '3,1/2', '--top-k', 3, '--finalists', 1, '--g-width', 8]
+    code, out, err = run(tmp_path, 'autogan_search', *words, '--out', 'run')
+    assert code == 0 and 'digit score of the candidates after 3, 6 generator steps:' in out and 'Generator steps: shared GAN ' in out, err
+    kinds = [r['kind'] for r in map(json.loads, (tmp_path/'run/log.jsonl').read_text().splitlines())]
+    assert kinds.count('search') == 2 and kinds.count('rung') == 3 + 2 and kinds.count('cut') == 2
+    assert '--rungs 3,1/2' in config_of(tmp_path/'run')['command']
+
+
+def test_options_of_a_shared_gan_have_no_effect_without_one(tmp_path):
+    words = [*HALVED, '--epochs', 1, '--top-k', 2, '--candidates', 2, '--steps', 4, '-q']
+    code, _, err = run(tmp_path, 'autogan_search', *words, '--out', 'run')
+    assert code == 0 and err.count('\n') == 1 and 'no effect of --epochs, --top-k' in err and '--preset paper-digits' in err
 
 
 def test_costs_stand_beside_every_score(finished):
@@ -425,13 +471,14 @@ MISTAKES = [
     ('autogan_search --data mnits', 'mnits'),
     ('autogan_search --preset digit', "unknown preset 'digit'"),
     ('autogan_search --size 33', '33'),
-    ('autogan_search --candidates 2 --top_k 5', 'K = 5'),
+    ('autogan_search --preset paper-digits --candidates 2 --top_k 5', 'K = 5'),
     ('autogan_search --grow_after 8,4', '(8, 4)'),
     ('autogan_search --grow_after soon', "'soon'"),
     ('autogan_search --grow_after 4', '--grow-after is (4,), which leads to 16 pixels, not 32'),
     ('autogan_search --size 128 --iterations 1', '128 pixels need at least 5 --iterations, not 1'),
     ('autogan_search --finalists 9', '9 --finalists'),
-    ('autogan_search --candidates 50', '--candidates is 50, but the first cell has only 36 variants'),
+    ('autogan_search --preset paper-digits --finalists 9', '9 --finalists'),
+    ('autogan_search --preset paper-digits --candidates 50', '--candidates is 50, but the first cell has only 36 variants'),
     ('autogan_search --bottom 6', 'a --bottom of 6 doubles to 12, 24, 48, ...'),
     ('autogan_search --set search.controller_batch=0', 'search.controller_batch is 0'),
     ('autogan_search --set search_gan.g_width=0', 'search_gan.g_width is 0'),
@@ -449,10 +496,18 @@ MISTAKES = [
     ('autogan_search --set search_gan.techniques=balance', 'balance is for a final training'),
     ('autogan_search --strategy ppo', "'ppo'"),
     ('autogan_search --space wider', "'wide'"),
+    ('autogan_search --estimation guess', "estimation is 'guess', expected shared or halving"),
+    ('autogan_search --estimation halving --preset paper-digits', '--rungs is empty'),
+    ('autogan_search --rungs 100,soon', "rungs has 'soon', expected steps such as 100"),
+    ('autogan_search --rungs 100,50', 'steps is (100, 50), expected ascending'),
+    ('autogan_search --rungs 2000', 'has 2000, expected a step up to the last one, 1,200'),
+    ('autogan_search --set search.keep=1', 'search.keep is 1'),
+    ('autogan_search --set search.macs_of_a=0.01', 'raise the limit'),
+    ('autogan_search --candidates 1 --finalists 2', '2 --finalists, but the --candidates are only 1'),
     ('autogan_search --space wide --set final_gan.g_layers=r3', 'r3 needs cells of full width'),
     ('autogan_train --arch pre-none-nearest-half-double', 'a cell has one width, got half and double'),
     ('autogan_search --recipe weak', "'weak'"),
-    ('autogan_search --top-k 5 --candidates 2', 'K = 5'),
+    ('autogan_search --preset paper-digits --top-k 5 --candidates 2', 'K = 5'),
     ('autogan_train nowhere', 'nowhere'),
     ('autogan_train --from nowhere', 'nowhere'),
     ('autogan_train --from broken/text.png', 'text.png'),

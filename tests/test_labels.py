@@ -24,8 +24,8 @@ from commands import run
 QUIET = '--device', 'cpu', '-q', '--no-report'
 SMALL = ('--recipe', 'digits', '--data', 'digits37', '--channels', 1, '--extractor', 'digits', '--g-width', 8, '--d-width', 8,
          '--eval-images', 150, '--set', 'train.splits=2', *QUIET)
-SEARCH = ('--size', 8, '--iterations', 2, '--epochs', .5, '--controller-steps', 2, '--candidates', 3, '--top-k', 2, '--finalists', 1,
-          '--reward-images', 40, '--steps', 20, '--conditional', 'reacgan',
+SEARCH = ('--preset', 'paper-digits', '--size', 8, '--iterations', 2, '--epochs', .5, '--controller-steps', 2, '--candidates', 3,
+          '--top-k', 2, '--finalists', 1, '--reward-images', 40, '--steps', 20, '--conditional', 'reacgan',
           '--set', 'search_gan.g_width=8', '--set', 'search_gan.d_width=8')
 
 

@@ -55,8 +55,9 @@ def test_a_finished_run(whole, tmp_path):
 
 
 def test_the_search_ends_with_it_and_says_how_to_do_it_again(whole, tmp_path):
-    words = (f'autogan_search --data {whole.data} --size 8 --channels 1 --iterations 1 --epochs .1 --controller-steps 1 --candidates 2 '
-             '--top-k 1 --finalists 1 --reward-images 20 --steps 2 --eval-images 100 --extractor digits --device cpu')
+    words = (f'autogan_search --preset paper-digits --data {whole.data} --size 8 --channels 1 --iterations 1 --epochs .1 '
+             '--controller-steps 1 --candidates 2 --top-k 1 --finalists 1 --reward-images 20 --steps 2 --eval-images 100 '
+             '--extractor digits --device cpu')
     code, out, err = run([*words.split(), '--out', tmp_path/'run', '-q'], tmp_path/'process')
     assert (code, err) == (0, '') and out.splitlines()[-1].startswith(f'{tmp_path}/run/report.html')
     said = re.search('<pre>(autogan_search.*?)</pre>', read(tmp_path/'run/report.html'))[1]

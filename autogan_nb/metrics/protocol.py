@@ -278,10 +278,13 @@ def _text_table(rows: dict, columns, selected) -> list: # of lines
 def score_table(
     scores: dict,          # name to `Scores`
     selected: str = None,  # a name to mark
+    first: str = None,     # the metric whose figures come first; None: in the order of `METRICS`
 ) -> DisplayText: # lines of text in a terminal, a table in a notebook
     "Put records side by side, with their protocols and caveats below."
     figures, notes = {name: _figures(s) for name, s in scores.items()}, _notes(scores.values())
-    columns = {title: figure for row in figures.values() for title, (_, figure) in row.items()}
+    leading, columns = METRICS[first].figures if first else (), {}
+    for row in figures.values(): columns |= {title: figure for title, (_, figure) in row.items()}
+    columns = dict(sorted(columns.items(), key=lambda column: column[1] not in [*dict(leading).values()]))
     rows = {name: {title: text for title, (text, _) in row.items()} for name, row in figures.items()}
     together = lambda text: text.replace(' ', '\N{NO-BREAK SPACE}')
     cells = [[name + ' (selected)' * (name == selected), *(together(rows[name].get(c, '-')) for c in columns), f'{s.images:,}', s.extractor]

@@ -221,7 +221,8 @@ def heeded(
     run: RunFolder, # of a search or a training
 ) -> tuple: # short names
     "Return the settings that may change when a run continues: the place of its images, and its length."
-    return (*PLACES, 'steps' if 'arch' in run.config else 'iterations')
+    if 'arch' in run.config: return (*PLACES, 'steps')
+    return (*PLACES, *['iterations'] * (run.config['preset']['search'].get('estimation', 'shared') == 'shared'))
 
 # %% ../../nbs/practice/103_jobs.ipynb #59fd2d26
 def continued(

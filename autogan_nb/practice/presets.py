@@ -45,15 +45,20 @@ class Preset:
         if self.size != made: raise ValueError(f'grow_after is {self.search.grow_after}, which leads to {made} pixels, not {self.size}')
         if self.conditional is None and (labels := self.search_gan.n_classes or self.final_gan.n_classes):
             raise ValueError(f'n_classes is {labels}, but follows from the data if `conditional` names a GAN with labels: expected 0')
-        if self.train.finalists > self.search.top_k:
-            raise ValueError(f'{self.train.finalists} `finalists`, but the search selects only K = {self.search.top_k} (`top_k`)')
+        most, said = self.search.top_k, 'the search selects only K = {} (`top_k`)'
+        if self.search.estimation == 'halving': most, said = self.search.candidates, 'the `candidates` are only {}'
+        if self.train.finalists > most: raise ValueError(f'{self.train.finalists} `finalists`, but {said.format(most)}')
 
 # %% ../../nbs/practice/102_presets.ipynb #3b990042
 _digits_search = SearchConfig(iterations=12, grow_after=(4, 8), epochs=1., controller_steps=12, controller_batch=4, candidates=10, top_k=3,
                               reward_images=200, controller_lr=2e-3)
+_paper_digits = Preset('digits', channels=1, extractor='digits', search=_digits_search, train=RECIPES['modern'].train,
+                       search_gan=replace(RECIPES['digits'].gan, loss='hinge'), final_gan=RECIPES['modern'].gan)
 PRESETS = {
-    'digits': Preset('digits', channels=1, extractor='digits', search=_digits_search, train=RECIPES['modern'].train,
-                     search_gan=replace(RECIPES['digits'].gan, loss='hinge'), final_gan=RECIPES['modern'].gan),
+    'digits': replace(_paper_digits, search=replace(
+        _paper_digits.search, estimation='halving', rungs=('1/2',), candidates=3, space='wide', macs_of_a=1.,
+        strategy='random', objective='fid', reward_images=2000), train=replace(_paper_digits.train, finalists=1)),
+    'paper-digits': _paper_digits,
     'paper-cifar10': Preset(),
     'paper-stl10': Preset('stl10', 48, search_gan=GANConfig(g_width=128, d_width=64, bottom=6), final_gan=GANConfig(bottom=6)),
     'published-cifar10': Preset(search=SearchConfig(iterations=65, grow_after=(15, 35), entropy_weight=1e-3, reset_statistic='variance')),
@@ -90,10 +95,10 @@ def found_in_registries(
     search, fits = preset.search, needed('data.decoding').FITS
     space = needed('strategies.costs').costed(search, preset.final_gan, preset.channels)         # refuses limits that nothing fits
     needed('search.mlas').get_strategy(search.strategy)(space, replace(search, hidden=1), 0, needed('core').make_rng(0)) # extras?
-    needed('search.search').get_sampler(search.sampling)
-    needed('metrics.protocol').get_reward(search.objective)
+    needed('search.search').get_sampler(search.sampling), needed('metrics.protocol').get_reward(search.objective)
     if preset.fit not in fits: raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')
-    if search.candidates <= (n := space.count(1)): return preset
+    if search.rungs: needed('strategies.halving').rungs_of(search, preset.train)
+    if search.candidates <= (n := space.count(1)) or search.estimation == 'halving': return preset
     raise ValueError(f'candidates is {search.candidates}, but the first cell has only {n} variants')
 
 # %% ../../nbs/practice/102_presets.ipynb #dc46ca00
@@ -135,7 +140,7 @@ class Option(NamedTuple):
     of: tuple       # dotted names of the settings that it changes
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
-_search = ('space strategy objective iterations grow_after epochs controller_steps candidates top_k reward_images '
+_search = ('space strategy objective estimation rungs iterations grow_after epochs controller_steps candidates top_k reward_images '
            'max_macs max_params').split()
 OPTIONS = {name: Option('data', (name,)) for name in 'data root stream workers broken fit size channels conditional'.split()} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
@@ -169,10 +174,7 @@ def _with_recipe(preset, recipe, model=None):
     return preset if model is None else needed('models.models').with_model_recipe(preset, model)
 
 # %% ../../nbs/practice/102_presets.ipynb #e850ca8e
-def spread(
-    iterations: int, # of the search
-    n_cells: int, # cells at the end of the search
-) -> tuple: # one iteration for each cell after the first
+def spread(iterations: int, n_cells: int) -> tuple: # one iteration for each cell after the first
     "Choose evenly spaced iterations after which a cell is added."
     return tuple(round(iterations * k / n_cells) for k in range(1, n_cells))
 
@@ -229,7 +231,7 @@ def configure(
 @dataclass(frozen=True)
 class RunOptions:
     "Options of a run besides its settings."
-    preset: str = 'digits' # settings to start from: digits, paper-cifar10, paper-stl10 or published-cifar10
+    preset: str = 'digits' # settings to start from: digits, paper-digits, paper-cifar10, paper-stl10 or published-cifar10
     recipe: str = None # how to train from scratch: paper, strong, digits, modern or r3gan; that of the preset by default
     config: str = None # file with settings, JSON or TOML, perhaps the config.json of a run
     set: list = () # any setting, such as search.controller_lr=1e-3; may be repeated
@@ -293,9 +295,7 @@ def _layers(options, start):
     config = read_config(options.config) if options.config else {}
     return config, {name: getattr(options, name, None) for name in OPTIONS}, read_sets(options.set, start)
 
-def asked_for(
-    options: RunOptions, # of a command
-) -> dict: # dotted name to value
+def asked_for(options: RunOptions) -> dict: # options: of a command; dotted name to value
     "Return the settings that a command's options ask for: from a file, by short names and by dotted names; later ones take precedence."
     config, short, sets = _layers(options, start := options.start())
     return flat(start, config) | {dotted: value for name, value in short.items() if value is not None for dotted in OPTIONS[name].of} | sets

@@ -45,6 +45,7 @@ class Report:
             parts = ', '.join(sorted(_NEEDED))
             raise ValueError(f'{path} holds no run of autogan_search or autogan_train: its config.json has no preset with {parts}')
         self.alone, self.size = 'arch' in self.run.config, self.preset['size']      # alone: one given architecture, no search
+        self.shared = not self.alone and self.preset['search'].get('estimation', 'shared') == 'shared' # a search with shared weights
         with warnings.catch_warnings(), suppress(RuntimeError):                     # about checkpoints that cannot be read
             warnings.simplefilter('ignore')
             self.state = self.run.load_checkpoint(resume=False) or {}
@@ -114,7 +115,7 @@ def progress(self: Report) -> str:
         last, n, done = self.trained[-1], len(self.state.get('contenders', [0])), len(self.measured)
         where = f'{last["name"]} at step {last["step"]:,} of {self.preset["train"]["steps"]:,}'
         return f'training from scratch: {where}, {done} of {n} measured'
-    if not self.searched: return 'no iteration has ended yet'
+    if not self.searched: return 'no iteration has ended yet' if self.shared else 'no candidate has been measured yet'
     last = self.searched[-1]
     return f'iteration {last["iteration"] + 1} of {self.preset["search"]["iterations"]}, at {last["size"]}x{last["size"]} pixels'
 

@@ -232,7 +232,8 @@ def contenders(
 # %% ../../nbs/search/49_derive.ipynb #2570888b
 def best_searched(
     scores: dict, # name to `Scores` after training from scratch
+    worth=lambda scores: scores.score, # function from `Scores` to a number; higher is better
 ) -> str: # the winner's name
-    "Return the name of the finalist with the best score after training from scratch (section 3.4)"
+    "Return the name of the finalist with the best score, or another figure, after training from scratch (section 3.4)"
     searched = [name for name in scores if name.startswith('searched')]
-    return max(searched, key=lambda name: scores[name].score)
+    return max(searched, key=lambda name: worth(scores[name]))

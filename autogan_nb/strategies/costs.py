@@ -154,8 +154,14 @@ def costed(
     space = None, # an `AutoGANSpace`; None: the one that `search` names
 ) -> CostedSpace:
     "Give a space the costs of the final training and the limits of a search; ValueError if nothing fits"
-    count = _costs_of(gan.g_width, gan.latent_dim, gan.bottom, channels, tuple(gan.g_layers))
-    return CostedSpace(space or get_space(search.space), count, 1 + len(search.grow_after), Cost(search.max_params, search.max_macs))
+    count, n_cells = _costs_of(gan.g_width, gan.latent_dim, gan.bottom, channels, tuple(gan.g_layers)), 1 + len(search.grow_after)
+    macs = search.max_macs or round(search.macs_of_a * count(_like_a(n_cells)).macs) if search.macs_of_a else search.max_macs
+    return CostedSpace(space or get_space(search.space), count, n_cells, Cost(search.max_params, macs))
+
+def _like_a(n_cells):
+    "Return the paper's A with fewer cells, or with more like its last one, which take all skips"
+    *first, last = NAMED['A']
+    return Architecture([*first, *(replace(last, skips=(True,) * i) for i in range(len(first), n_cells))][:n_cells])
 
 # %% ../../nbs/strategies/58_costs.ipynb #f5af1c5d
 def cost_in(

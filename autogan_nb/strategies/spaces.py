@@ -10,5 +10,6 @@ from ..search.space import AutoGANSpace, SPACES
 
 # %% ../../nbs/strategies/59_spaces.ipynb #e467cb4a
 SPACES['wide'] = AutoGANSpace(widths=('half', 'full', 'double'))
+SPACES['broad'] = AutoGANSpace(widths=('quarter', 'half', 'full', 'double', 'quadruple'))
 SPACES['large'] = AutoGANSpace(norms=('none', 'batch', 'instance', 'layer'), activations=('relu', 'leaky'),
                                widths=('half', 'full', 'double'), attentions=('none', 'self'))
