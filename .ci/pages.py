@@ -84,7 +84,8 @@ def parameter_table(sym, parameters):
     if not any(d.get('docment') for d in docs.values()): return ''
     rows = [cells(f'<code>{p.replace(annotation=EMPTY, default=EMPTY)}</code>', docs.get(n, {})) for n, p in parameters.items()]
     if not inspect.isclass(sym) and 'return' in docs: rows.append(cells('<em>returns</em>', docs['return']))
-    if not any(rows[-1][1:]): rows.pop()
+    if rows and not any(rows[-1][1:]): rows.pop()
+    if not rows: return ''
     rows.insert(0, ['Parameter', 'Type', 'Default', 'Details'])
     kept = [column for column in zip(*rows) if any(column[1:])]      # an empty column says nothing
     head, *body = (''.join(f'<td>{c}</td>' for c in r) for r in zip(*kept))

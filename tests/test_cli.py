@@ -688,9 +688,9 @@ def test_every_setting_can_be_set():
     other = {int: lambda v: v + 1, float: lambda v: v / 2 + .1, bool: lambda v: not v, tuple: lambda v: (30, 60)}
     names = dict(data='stl10', root='/', broken='refuse', fit='pad', extractor='digits', conditional='projection') | {
         'search.space': 'wide', 'search.strategy': 'random', 'search.objective': 'fid', 'search.sampling': 'fair',
-        'search.reset_statistic': 'variance',
+        'search.reset_statistic': 'variance', 'search.estimation': 'halving',
         'search_gan.loss': 'wasserstein', 'final_gan.loss': 'wasserstein', 'engine.precision': 'bf16', 'engine.execution': 'compile'}
-    tied = ('size', 'search_gan.bottom', 'final_gan.bottom', 'channels')                # other settings depend on them
+    tied = ('size', 'search_gan.bottom', 'final_gan.bottom', 'channels', 'model')       # other settings depend on them
     refused = 'search_gan.n_classes', 'final_gan.n_classes'                             # the commands' networks take no labels
     for name, setting in settings_of(Preset()).items():
         if name in tied + refused or setting.kind == TEXTS: continue
@@ -757,7 +757,8 @@ def test_config_files(finished, tmp_path):
 
 def test_a_file_and_single_settings_make_the_same_run(finished, tmp_path):
     path, _, _ = finished
-    words = ['--config', path/'config.json', '--set', 'train.steps=60', '--device', 'cpu', '--out', 'run', '--no-report', '-q']
+    words = ['--preset', 'paper-digits', '--config', path/'config.json', '--set', 'train.steps=60', '--device', 'cpu', '--out', 'run']
+    words += ['--no-report', '-q']
     code, _, err = run(tmp_path, 'autogan_search', *words)
     assert code == 0, err
     assert (tmp_path/'run/log.jsonl').read_bytes() == (path/'log.jsonl').read_bytes()

@@ -41,7 +41,7 @@ from PIL import Image
 from autogan_nb.cli import autogan_search, find_arch
 from autogan_nb.practice import jobs
 from autogan_nb.practice.presets import OPTIONS, PRESETS, configure, preset_from, read_config, settings_from
-from autogan_nb.settings import settings_of
+from autogan_nb.settings import TEXTS as SOME_TEXTS, settings_of
 from autogan_nb.shell import read_options
 from autogan_nb.files import load_weights, save_weights
 from autogan_nb.practice.runs import RunFolder
@@ -361,7 +361,8 @@ def preset_readers():
 
 def option_readers():
     by_kind = {int: st.integers(-2, 100), str: st.sampled_from(TEXTS), float: st.floats(), bool: st.booleans(),
-               tuple: st.lists(st.integers(-1, 100), max_size=4).map(tuple)}
+               tuple: st.lists(st.integers(-1, 100), max_size=4).map(tuple),
+               SOME_TEXTS: st.lists(st.sampled_from(['100', '1/2', '0', '1/0', '', 'x', '2/1']), max_size=3).map(tuple)}
     known = settings_of(PRESETS['digits'])
     kinds = {name: by_kind[known[option.of[0]].kind] for name, option in OPTIONS.items()}
     recipes = dict(recipe=st.sampled_from(['paper', 'strong', 'digits', 'x']))
@@ -376,7 +377,7 @@ def option_readers():
     odd = ['1', '-1', '0', '.5', '1e400', 'nan', 'true', 'none', '1,2', 'a,b', '']
     values = st.one_of(st.sampled_from(TEXTS + odd), st.text(max_size=8))
     pairs = st.tuples(st.sampled_from([*known, 'search.x', 'x', '']), st.sampled_from(['=', '=', '=', '', '==']), values).map(''.join)
-    of_number = st.sampled_from([name for name, setting in known.items() if setting.kind in by_kind and setting.kind is not str])
+    of_number = st.sampled_from([name for name, setting in known.items() if setting.kind in (int, float, bool, tuple)])
     long = of_number.map(lambda name: f'{name}={"9" * 5000}')          # more digits than int() reads
     switches = st.sampled_from([f'--{name}' for name in kinds] + ['--seed', '--quiet', '-q', '--x', '--'])
     sets = st.tuples(st.just('--set'), st.one_of(pairs, pairs, long))

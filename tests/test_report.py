@@ -15,7 +15,7 @@ from survival import Running, checkpoint, make_run, run, tiny
 from autogan_nb.practice.figures import save_animation
 from autogan_nb.practice.report import Report, write_report
 
-HEADINGS = ['Images, from the first to the last', 'Architectures', 'Scores', 'Quality and cost', 'The search',
+HEADINGS = ['Images, from the first to the last', 'Architectures', 'Candidates by rung', 'Scores', 'Quality and cost', 'The search',
             'What the controller came to prefer', 'The training from scratch', 'A walk through the latent space', 'Are they copies?',
             'Repeat this run']
 

@@ -117,12 +117,11 @@ class Captions(nn.Module):
         super().__init__()
         self.encoder = TextEncoder()
         self.register_buffer('chars', torch.zeros(n, length, dtype=torch.uint8))
-        self.register_buffer('upto', torch.linspace(0, 1, n + 1)[1:])           # share of images with this caption or one before it
+        self.register_buffer('upto', torch.linspace(1 / n, 1, n))                # share of images with this caption or one before it
 
-    @torch.no_grad()
-    def forward(self, numbers): # (n,) normal -> (n, WIDTH)
+    def forward(self, numbers): # (n,) normal -> (n, WIDTH), without gradients
         which = torch.searchsorted(self.upto, torch.special.ndtr(numbers)).clamp(max=len(self.upto) - 1)
-        return self.encoder(self.chars[which])
+        return self.encoder(self.chars[which]).detach()                         # under `no_grad`, it could not be exported
 
 # %% ../../nbs/models/87_words.ipynb #7b9326ea
 def tell(
@@ -246,13 +245,13 @@ def matching_d(
 # %% ../../nbs/models/87_words.ipynb #d9619072
 def _matching(D, real, fake):
     if not isinstance(D.net, TextDiscriminator):
-        raise ValueError("the loss 'matching' compares images with sentences: expected a model such as gan-int-cls")
+        raise ValueError("the loss 'matching_aware' compares images with sentences: expected a model such as gan-int-cls")
     (right, made), (images, e) = D.logits(real, fake), read(real.images)
     others = e.roll(1, 0)
     differ = (e - others).norm(dim=1) > 1e-3                                            # two images may have the same sentence
     return matching_d(right, D(real._replace(images=written(images, others))), made, differ.to(made))
 
-OBJECTIVES['matching'] = Objective((Term(_matching),), (Term(lambda D, real, fake: nonsaturating_g(D(fake)), side='g'),))
+OBJECTIVES['matching_aware'] = Objective((Term(_matching),), (Term(lambda D, real, fake: nonsaturating_g(D(fake)), side='g'),))
 
 # %% ../../nbs/models/87_words.ipynb #001ca356
 def between_vectors(
@@ -332,12 +331,12 @@ def check_words(
 def with_matching(
     gan: GANConfig, # any
 ) -> GANConfig: # of GAN-INT-CLS
-    "Replace the loss of a GAN, and drop terms and techniques that are for other losses."
-    return replace(gan, loss='matching', terms=(), techniques=())
+    "Give a GAN the matching-aware loss."
+    return replace(gan, loss='matching_aware')
 
 # %% ../../nbs/models/87_words.ipynb #1ce1625d
 def _reading(technique, data, gan, seed): return [technique(worded(data), seed)]
 
-_recipe = {'final_gan.g_lr': 2e-3, 'final_gan.d_lr': 2e-3, 'train.decay_lr': True}
+_recipe = {'final_gan.g_lr': 2e-3, 'final_gan.d_lr': 2e-3, 'final_gan.terms': (), 'final_gan.techniques': (), 'train.decay_lr': True}
 MODELS['gan-int-cls'] = Model('GAN-INT-CLS', 'draws what a sentence says', _recipe, with_matching, check=check_words, from_text=Saying,
                               techniques=partial(_reading, ReadWords))
