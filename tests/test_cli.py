@@ -684,6 +684,14 @@ def test_help_all_has_every_field_with_its_default(preset):
     for name, line in lines.items(): assert f'{name}={to_text(known[name].default)} ' in line and line.rstrip().endswith(known[name].help)
 
 
+def test_a_training_has_no_use_for_the_space_of_a_search(tmp_path):
+    words = '--arch R3 --recipe r3gan --steps 1 --eval-images 100 --device cpu --no-report -q --out run'.split()     # no cell of half width
+    assert run(tmp_path, 'autogan_train', *words)[0] == 0
+    config = config_of(tmp_path/'run')
+    assert config['preset']['search']['space'] == 'autogan' and 'search.' not in config['command']
+    assert run(tmp_path, 'autogan_train', '--resume', 'run', '--steps', 2, '--device', 'cpu', '--no-report', '-q')[0] == 0
+
+
 def test_every_setting_can_be_set():
     other = {int: lambda v: v + 1, float: lambda v: v / 2 + .1, bool: lambda v: not v, tuple: lambda v: (30, 60)}
     names = dict(data='stl10', root='/', broken='refuse', fit='pad', extractor='digits', conditional='projection') | {

@@ -315,21 +315,21 @@ def settings_from(
     if size_of:
         if 'size' in sets: raise ValueError("the size follows from the architecture: leave out '--set size'")
         sets['size'] = size_of((asked | held).get('final_gan.bottom', start.final_gan.bottom))
-    return configure(options.preset, options.recipe, config, sets | held, chosen, **short)
+    return configure(options.preset, options.recipe, config, sets | held, (_UNSEARCHED if size_of else {}) | chosen, **short)
 
 # %% ../../nbs/practice/102_presets.ipynb #23b50474
+_UNSEARCHED = {'search.space': 'autogan', 'search.macs_of_a': 0.} # a training has no use for the space and the limit of a preset
 def _to_state(settings, options):
     "Return the settings that the command must state: they differ from the preset and don't follow from others."
     first = _with_recipe(options.start(), None, settings.model)
     values, start = ({name: s.default for name, s in settings_of(config).items()} for config in (settings, first))
     sized, start['model'] = hasattr(options, 'size'), None
+    if not sized: start |= _UNSEARCHED
     if not sized or any(values[name] != start[name] for name in _decisive):
         start['search.grow_after'] = growths(settings.search.iterations, settings.size, settings.final_gan.bottom)
     chosen = ('channels', 'size', 'extractor') if settings.data != start['data'] else ()          # would be chosen to suit the data
-    stated = {name: value for name, value in values.items() if value != start[name] or name in chosen}
-    return {name: value for name, value in stated.items() if sized or name != 'size'}
+    return {name: value for name, value in values.items() if (value != start[name] or name in chosen) and (sized or name != 'size')}
 
-# %% ../../nbs/practice/102_presets.ipynb #fed99bab
 def _words(name, value): return ['--' + dashed(name)] + [to_text(value)] * (value is not True)
 
 # %% ../../nbs/practice/102_presets.ipynb #a0fe97bb
