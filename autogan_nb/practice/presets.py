@@ -301,6 +301,7 @@ def asked_for(options: RunOptions) -> dict: # options: of a command; dotted name
     return flat(start, config) | {dotted: value for name, value in short.items() if value is not None for dotted in OPTIONS[name].of} | sets
 
 # %% ../../nbs/practice/102_presets.ipynb #184a4571
+_UNSEARCHED = {'search.space': 'autogan', 'search.macs_of_a': 0.} # a training has no use for the space and the limit of a preset
 def settings_from(
     options: RunOptions, # of a command
     size_of = None, # function from bottom width to image size, if the architecture is given
@@ -318,7 +319,6 @@ def settings_from(
     return configure(options.preset, options.recipe, config, sets | held, (_UNSEARCHED if size_of else {}) | chosen, **short)
 
 # %% ../../nbs/practice/102_presets.ipynb #23b50474
-_UNSEARCHED = {'search.space': 'autogan', 'search.macs_of_a': 0.} # a training has no use for the space and the limit of a preset
 def _to_state(settings, options):
     "Return the settings that the command must state: they differ from the preset and don't follow from others."
     first = _with_recipe(options.start(), None, settings.model)
