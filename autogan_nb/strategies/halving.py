@@ -57,7 +57,8 @@ def rungs_of(
 ) -> Rungs:
     "Read the rungs of a search; ValueError if they don't ascend, or lead beyond the end of the training"
     steps = dict.fromkeys(_step_of(text, train.steps) for text in search.rungs)
-    return Rungs(tuple(steps), search.keep, train.finalists)
+    try: return Rungs(tuple(steps), search.keep, train.finalists)
+    except ValueError as error: raise ValueError(str(error).replace('steps is', 'rungs is')) from None
 
 
 # %% ../../nbs/strategies/52_halving.ipynb #d724a894
