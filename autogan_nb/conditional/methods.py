@@ -48,7 +48,7 @@ class Bench:
         return ByClass(Evaluator(get_extractor(self.extractor, 'cpu', True, data), data, 10, metrics=('score', 'fid', 'pr')))
 
 BENCHES = {bench.name: bench for bench in (Bench('digits', 'digits', 'digits', 5000), Bench('fashion', 'fashion-mnist', 'fashion', 10_000))}
-METHODS = dict(none='no labels', cgan='cGAN', acgan='ACGAN', projection='projection', contragan='ContraGAN', reacgan='ReACGAN') # name to label
+METHODS = dict(none='no labels', cgan='cGAN', acgan='ACGAN', projection='projection', contragan='ContraGAN', reacgan='ReACGAN') # to label
 
 # %% ../../nbs/conditional/76_methods.ipynb #9db8ca64
 @torch.no_grad()
