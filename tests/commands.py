@@ -44,3 +44,11 @@ def run(cwd, command, *args, **env):
             process.kill()
             raise TimeoutError(f'{words} took more than five minutes')
         return process.exitcode, out.read_text(), err.read_text()
+
+
+def one_sentence(done, *parts):
+    "Assert that a command refused in one sentence that names these parts."
+    code, out, err = done
+    said = [line for line in err.splitlines() if ': warning: ' not in line]
+    assert (code, out, len(said)) == (2, '', 1) and 'Traceback' not in err, done
+    for part in parts: assert part in err, (part, err)

@@ -28,7 +28,7 @@ from autogan_nb.practice.runs import file_name
 from autogan_nb.search.derived_gan import generator_cost, load_generator
 from autogan_nb.settings import TEXTS, settings_of, to_text
 from autogan_nb.shell import help_text, read_options
-from commands import run
+from commands import one_sentence, run
 
 BIN = Path(sys.executable).parent
 TINY = ('--preset paper-digits --size 16 --iterations 2 --epochs .3 --controller_steps 2 --candidates 3 --top_k 2 --reward_images 50 '
@@ -82,14 +82,6 @@ def test_options_that_a_resume_does_not_heed_are_named(finished):
     code, again, err = run(path.parent, 'autogan_search', *words)
     assert (code, again) == (0, out) and err.startswith('autogan_search: warning: '), err
     assert err.endswith('continues with its own settings and ignores --top-k, --steps\n'), err
-
-
-def one_sentence(done, *parts):
-    "Assert that a command refused in one sentence that names these parts."
-    code, out, err = done
-    said = [line for line in err.splitlines() if ': warning: ' not in line]
-    assert (code, out, len(said)) == (2, '', 1) and 'Traceback' not in err, done
-    for part in parts: assert part in err, (part, err)
 
 
 def config_of(path): return json.loads((path/'config.json').read_text())['config']
@@ -175,18 +167,23 @@ def test_same_seed_same_result(finished, tmp_path):
     assert (tmp_path/'run/generator.safetensors').read_bytes() == (path/'generator.safetensors').read_bytes()
 
 
-def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
-    whole, _, _ = finished
-    path, kills = tmp_path/'run', 0
-    command = [BIN/'autogan_search', *TINY, '--out', path]
-    for records in (1, 3, 9):           # kill it once the log has so many lines
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def killed(command, path, lines):
+    "Run a command, kill it once its log has so many lines, resume it, kill it again, and so on; return how often that came in time."
+    kills = 0
+    for n in lines:
+        process = subprocess.Popen(command, cwd=path.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         log = path/'log.jsonl'
-        while process.poll() is None and not (log.exists() and log.read_bytes().count(b'\n') >= records): time.sleep(.01)
+        while process.poll() is None and not (log.exists() and log.read_bytes().count(b'\n') >= n): time.sleep(.01)
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
         command = [BIN/'autogan_search', '--resume', path, '--device', 'cpu', '--no-report']
-    assert kills == 3
+    return kills
+
+
+def test_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
+    whole, _, _ = finished
+    path = tmp_path/'run'
+    assert killed([BIN/'autogan_search', *TINY, '--out', path], path, (1, 3, 9)) == 3
     code, _, err = run(tmp_path, 'autogan_search', '--resume', path, '--device', 'cpu', '--no-report')
     assert code == 0, err
     for name in ('log.jsonl', 'generator.safetensors', 'scores.json', 'architectures.json'):
@@ -204,15 +201,8 @@ def test_candidates_in_rungs_killed_and_resumed(tmp_path):
                  'Generator steps: rungs 21, searched 1 30, random 40; 91 in all.'): assert said in out, (said, out)
     head = next(line for line in out.splitlines() if 'digit score' in line)
     assert head.index('digit FID') < head.index('digit score')                                      # FID first
-    command, path, kills = [BIN/'autogan_search', *HALVED, '--out', tmp_path/'run'], tmp_path/'run', 0
-    for records in (2, 5, 9, 14, 30):           # kill it once the log has so many lines
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        log = path/'log.jsonl'
-        while process.poll() is None and not (log.exists() and log.read_bytes().count(b'\n') >= records): time.sleep(.01)
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
-        command = [BIN/'autogan_search', '--resume', path, '--device', 'cpu', '--no-report']
-    assert kills >= 4
+    path = tmp_path/'run'
+    assert killed([BIN/'autogan_search', *HALVED, '--out', path], path, (2, 5, 9, 14, 30)) >= 4
     code, again, err = run(tmp_path, 'autogan_search', '--resume', 'run', '--device', 'cpu', '--no-report', '-q')
     assert (code, err) == (0, '') and again == out.replace('whole', 'run')
     for name in ('log.jsonl', 'generator.safetensors', 'scores.json', 'architectures.json', 'budget.json'):

@@ -19,7 +19,7 @@ from autogan_nb.data.streaming import open_data
 from autogan_nb.practice.report import Report, newest_generator
 from autogan_nb.practice.sharing import load_exported
 from autogan_nb.search.derived_gan import load_generator
-from commands import run
+from commands import one_sentence, run
 
 QUIET = '--device', 'cpu', '-q', '--no-report'
 SMALL = ('--recipe', 'digits', '--data', 'digits37', '--channels', 1, '--extractor', 'digits', '--g-width', 8, '--d-width', 8,
@@ -36,14 +36,6 @@ def write_classes(folder, classes=(3, 7), n=40, size=16):
         (folder/str(label)).mkdir(parents=True, exist_ok=True)
         for k, image in enumerate(data.images[data.labels == label][:n].numpy()):
             Image.fromarray(image[0]).save(folder/str(label)/f'{k:03}.png')
-
-
-def one_sentence(done, *parts):
-    "Assert that a command refused in one sentence that names these parts."
-    code, out, err = done
-    said = [line for line in err.splitlines() if ': warning: ' not in line]
-    assert (code, out, len(said)) == (2, '', 1) and 'Traceback' not in err, done
-    for part in parts: assert part in err, (part, err)
 
 
 @pytest.fixture(scope='module')

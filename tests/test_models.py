@@ -16,7 +16,7 @@ from autogan_nb.search.derive import restart
 from autogan_nb.search.derived_gan import load_generator, save_generator
 from autogan_nb.search.space import NAMED, Architecture
 from autogan_nb.settings import load_rooms
-from commands import run
+from commands import one_sentence, run
 
 load_rooms()
 QUIET = '--device', 'cpu', '-q', '--no-report'
@@ -41,14 +41,6 @@ def tensors(training): return [*training.generator.state_dict().values(), *train
 
 
 def same(a, b): return len(a) == len(b) and all(map(torch.equal, a, b))
-
-
-def one_sentence(done, *parts):
-    "Assert that a command refused in one sentence that names these parts."
-    code, out, err = done
-    said = [line for line in err.splitlines() if ': warning: ' not in line]
-    assert (code, out, len(said)) == (2, '', 1) and 'Traceback' not in err, done
-    for part in parts: assert part in err, (part, err)
 
 
 @pytest.mark.parametrize('name', MODELS)

@@ -7,16 +7,15 @@ __all__ = ['FEW_LABELS', 'LABELS', 'Alone', 'Comparison', 'compare', 'missing_ro
            'plot_errors']
 
 # %% ../../nbs/conditional/75_comparison.ipynb #3ca74b02
-import copy, platform, time, torch
+import copy, time, torch
 from dataclasses import replace
 from fastcore.basics import patch
 from fastcore.script import call_parse
-from .. import __version__
 from .semi_supervised import SemiSupervised, attach, class_logits, error, split_labels
 from ..core import make_rng
 from ..data.datasets import load_data
 from ..data.images import ImageData, check_size
-from ..files import append_row, part_of, read_rows
+from ..files import append_row, machine, part_of, read_rows
 from ..gan.configs import GANConfig, TrainConfig
 from ..gan.discriminator import Discriminator
 from ..gan.objective import JointDiscriminator
@@ -159,9 +158,8 @@ def run_study(
     **settings, # of `Comparison`
 ):
     "Make the comparisons that a file lacks, and append a row for each."
-    machine = dict(machine=f'{platform.processor() or platform.machine()}, {torch.get_num_threads()} thread', torch=torch.__version__)
     for n, seed in missing_rows(path, data, labels, seeds, part, steps):
-        append_row(path, compare(data, n, seed, steps, **settings) | machine | dict(version=__version__))
+        append_row(path, compare(data, n, seed, steps, **settings) | machine())
 
 # %% ../../nbs/conditional/75_comparison.ipynb #6adbe28c
 @call_parse

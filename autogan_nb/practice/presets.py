@@ -95,7 +95,8 @@ def found_in_registries(
     search, fits = preset.search, needed('data.decoding').FITS
     space = needed('strategies.costs').costed(search, preset.final_gan, preset.channels)         # refuses limits that nothing fits
     needed('search.mlas').get_strategy(search.strategy)(space, replace(search, hidden=1), 0, needed('core').make_rng(0)) # extras?
-    needed('search.search').get_sampler(search.sampling), needed('metrics.protocol').get_reward(search.objective)
+    needed('search.search').get_sampler(search.sampling)
+    needed('metrics.protocol').get_reward(search.objective)
     if preset.fit not in fits: raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')
     if search.rungs: needed('strategies.halving').rungs_of(search, preset.train)
     if search.candidates <= (n := space.count(1)) or search.estimation == 'halving': return preset
@@ -323,8 +324,7 @@ def _to_state(settings, options):
     "Return the settings that the command must state: they differ from the preset and don't follow from others."
     first = _with_recipe(options.start(), None, settings.model)
     values, start = ({name: s.default for name, s in settings_of(config).items()} for config in (settings, first))
-    sized, start['model'] = hasattr(options, 'size'), None
-    if not sized: start |= _UNSEARCHED
+    start |= dict(model=None) | ({} if (sized := hasattr(options, 'size')) else _UNSEARCHED)
     if not sized or any(values[name] != start[name] for name in _decisive):
         start['search.grow_after'] = growths(settings.search.iterations, settings.size, settings.final_gan.bottom)
     chosen = ('channels', 'size', 'extractor') if settings.data != start['data'] else ()          # would be chosen to suit the data

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SELECTION', 'SearchKeeper', 'space_of', 'run_search', 'StepCounter', 'train_group', 'run_trainings', 'select',
-           'finish', 'train_job', 'search_part', 'search_job']
+           'finish', 'train_job', 'search_part', 'compete', 'search_job']
 
 # %% ../../nbs/practice/104_trainings.ipynb #e03e34eb
 import io, torch
@@ -35,9 +35,7 @@ def _save_grids(job, images):
 def _reward_of(job): return get_reward(job.preset.search.objective)
 def _metric_of(job): return 'score' if _reward_of(job).metric == 'score' else 'fid' # by which contenders are compared
 
-def _worth(job):
-    "Return a function from the scores of a contender to a number; higher is better."
-    return (lambda scores: scores.score) if _metric_of(job) == 'score' else (lambda scores: -scores.fid)
+def _worth(job): return (lambda s: s.score) if _metric_of(job) == 'score' else (lambda s: -s.fid) # of `Scores`; higher is better
 
 def _log_search(job, record):
     named = _reward_of(job).named(record)
@@ -338,11 +336,14 @@ def search_part(job) -> list: # of K `Architecture`s, best first
     records, reward = job.run.records('search'), _reward_of(job)
     sizes = dict.fromkeys(r['size'] for r in records if reward.metric == 'score')       # a score of the real images is no distance
     if 'real' not in job.state: job.state['real'] = {size: job.evaluator.reward(job.data.chunks(size)) for size in sizes}
-    figure = plot_search(reward.shown(records), job.state['real'], reward.label(job.evaluator.extractor.name))
-    _save_figure(figure, job.path('search.png'))
+    _save_figure(plot_search(reward.shown(records), job.state['real'], reward.label(job.evaluator.extractor.name)), job.path('search.png'))
     return [Architecture.parse(text) for text, _ in finalists]
+
+def compete(job, archs) -> tuple: # archs: best first; (name to `Architecture`, the selected one's name)
+    "Train the finalists among some architectures and their rivals from scratch, and select the best finalist."
+    named = contenders(archs[:job.preset.train.finalists], job.seed, space_of(job))
+    return named, select(job, [name for name in run_trainings(job, named) if name.startswith('searched')])
 
 def search_job(job) -> str: # the text to show at the end
     "Search, train the finalists and their rivals from scratch, and select the best finalist."
-    named = contenders(search_part(job)[:job.preset.train.finalists], job.seed, space_of(job))
-    return finish(job, named, select(job, [name for name in run_trainings(job, named) if name.startswith('searched')]))
+    return finish(job, *compete(job, search_part(job)))

@@ -15,7 +15,6 @@ from ..loops import at_a_time
 from ..metrics.protocol import get_reward, short_count
 from ..gan.discriminator import load_discriminator
 from ..practice.runs import current, file_name
-from ..search.derive import contenders
 from ..search.derived_gan import generate_images
 from ..search.mlas import Proposal, get_strategy
 from ..search.space import Architecture
@@ -232,8 +231,7 @@ def halved_job(
     search, parts = job.preset.search, needed('practice.trainings')
     finalists = parts.search_part(job) if search.estimation == 'shared' else None
     if search.rungs: finalists = run_rungs(job, finalists)
-    named = contenders(finalists[:job.preset.train.finalists], job.seed, parts.space_of(job))
-    winner = parts.select(job, [name for name in parts.run_trainings(job, named) if name.startswith('searched')])
+    named, winner = parts.compete(job, finalists)
     job.run.write_json('budget.json', steps := budget(job))
     told = [rung_table(rungs_in(job.run.records()), job.run.config['preset'])] if search.rungs else []
     return parts.finish(job, named, winner, [*told, budget_line(steps)])

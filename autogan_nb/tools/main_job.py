@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from dataclasses import replace
 from ..core import make_rng
-from ..files import append_row, one_of, part_of, read_rows
+from ..files import add_rows, append_row, one_of, part_of, read_rows
 from ..metrics.evaluator import evaluate
 from ..practice.presets import Preset, configure
 from ..practice.runs import RunFolder
@@ -110,7 +110,7 @@ def verdicts(
     own = {row['seed']: row for row in rows if row['strategy'] == strategy}
     control = {row['seed']: row for row in rows if row['strategy'] == 'random'} if strategy != 'random' else {}
     chosen = lambda row: row['fids'][row['selected']]
-    pairs = {rival: [(chosen(row), row['fids'][rival]) for row in own.values() if rival in row['fids']] 
+    pairs = {rival: [(chosen(row), row['fids'][rival]) for row in own.values() if rival in row['fids']]
              for rival in ('random', 'random, same budget', 'A')}
     pairs['random in rungs'] = [(chosen(own[seed]), chosen(control[seed])) for seed in own if seed in control]
     return {rival: verdict(*zip(*its)) for rival, its in pairs.items() if len(its) > 1}
@@ -138,7 +138,7 @@ def make_curves(path, n, preset, part=(0, 1), evaluator=None, seed=0):
     archs = [space.random(space.steps, rng) for _ in range(n)]
     jobs = [dict(arch=str(arch), seed=i, steps=preset.train.steps, space=preset.search.space) for i, arch in enumerate(archs)]
     make = lambda arch, seed, **_: curve_row(Architecture.parse(arch), seed, preset, evaluator)
-    needed('strategies.rewards').add_rows(path, jobs, make, part)
+    add_rows(path, jobs, make, part)
 
 
 # %% ../../nbs/tools/126_main_job.ipynb #4bbce7c5
