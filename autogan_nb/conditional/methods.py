@@ -23,7 +23,7 @@ from ..metrics.extractors import get_extractor
 from ..search.derive import FinalTraining
 from ..search.derived_gan import generate_images
 from ..search.space import Architecture
-from ..show import DisplayText, html_table
+from ..show import DisplayText, html_table, spread_text
 
 # %% ../../nbs/conditional/76_methods.ipynb #976381f1
 @dataclass(frozen=True)
@@ -130,16 +130,11 @@ def method_table(
     "Put the methods side by side: mean and deviation over the seeds."
     names = dict(fid='FID', recall='recall') | {'class FID': 'class FID', 'accuracy': 'accuracy', 'ms': 'ms a step'}
     head, cells = ['method', 'seeds', *names.values()], []
+    spread = lambda rows, key: spread_text([row[key] for row in rows if key in row], 0 if key == 'ms' else 2)
     for method in METHODS:
         own = [row for row in rows if (row['bench'], row['method']) == (bench, method) and 'fid' in row]
-        if own: cells.append([METHODS[method], f'{len(own)}', *(_spread([row[key] for row in own if key in row], key) for key in names)])
+        if own: cells.append([METHODS[method], f'{len(own)}', *(spread(own, key) for key in names)])
     return DisplayText('\n'.join('  '.join(f'{cell:>13}' for cell in line) for line in [head, *cells]), html_table(cells, head))
-
-def _spread(values, key):
-    "Write the mean of some values and their deviation."
-    digits = 0 if key == 'ms' else 2
-    if not values: return '-'
-    return f'{np.mean(values):.{digits}f}' + (f' ± {np.std(values, ddof=1):.{digits}f}' if len(values) > 1 else '')
 
 # %% ../../nbs/conditional/76_methods.ipynb #9d032b2d
 def plot_courses(
