@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from autogan_nb.data.captions import caption_folder, save_captioned
+from autogan_nb.core import to_float
 from autogan_nb.data.images import digits
+from autogan_nb.models.stacked import structure
 from autogan_nb.models.words import Saying
 from autogan_nb.search.derived_gan import load_generator
 from autogan_nb.show import save_png
@@ -47,7 +49,7 @@ def test_captions_of_ones_own_are_learned_and_drawn(captions, tmp_path):
     assert done.returncode == 0 and (tmp_path/'drawn.png').exists(), done.stderr
 
 
-@pytest.mark.parametrize('model', ['gan-int-cls'])
+@pytest.mark.parametrize('model', ['gan-int-cls', 'sgan'])
 def test_a_model_that_needs_labels_says_so(model, tmp_path):
     np.savez(tmp_path/'bare.npz', images=np.zeros((50, 16, 16), dtype=np.uint8))
     done = run('autogan_train', '--model', model, '--arch', ARCH, '--data', tmp_path/'bare.npz', '--extractor', 'digits',
@@ -56,11 +58,44 @@ def test_a_model_that_needs_labels_says_so(model, tmp_path):
     assert not (tmp_path/'run').exists()
 
 
-@pytest.mark.parametrize('model', ['lapgan'])
+@pytest.mark.parametrize('model', ['lapgan', 's2gan', 'sgan'])
 def test_a_model_whose_discriminator_sees_more_than_images_refuses_transforms(model, tmp_path):
     done = run('autogan_train', '--model', model, '--arch', ARCH, '--set', 'final_gan.transforms=flip', '--out', tmp_path/'run', *SMALL)
     assert done.returncode == 2 and 'Traceback' not in done.stderr and 'expected none' in done.stderr, done.stderr
     assert not (tmp_path/'run').exists()
+
+
+@pytest.fixture(scope='module')
+def photographs(tmp_path_factory):
+    "A folder with 40 images and, beside it, one with their structures."
+    folder, images = tmp_path_factory.mktemp('maps'), digits(16).images[::125]
+    for name, pictures in ('images', images), ('normals', structure(to_float(images))):
+        (folder/name).mkdir()
+        for k, image in enumerate(pictures): save_png(folder/name/f'{k:02}.png', image[None])
+    return folder
+
+
+def train_with_maps(photographs, maps, out, *more):
+    return run('autogan_train', '--model', 's2gan', '--arch', ARCH, '--data', photographs/'images', '--channels', 1,
+               '--extractor', 'digits', '--set', f'final_gan.techniques=s2gan={maps}', '--set', 'final_gan.d_batch=8',
+               '--set', 'final_gan.g_batch=8', '--out', out, *SMALL, *more)
+
+
+def test_structures_of_ones_own_are_learned(photographs, tmp_path):
+    done = train_with_maps(photographs, photographs/'normals', tmp_path/'run')
+    assert done.returncode == 0, done.stderr
+    assert load_generator(tmp_path/'run/generator.safetensors').layers == 's2gan'
+    done = run('autogan_sample', tmp_path/'run', '--out', tmp_path/'drawn.png')
+    assert done.returncode == 0 and (tmp_path/'drawn.png').exists(), done.stderr
+
+
+def test_maps_that_do_not_fit_are_refused(photographs, tmp_path):
+    (tmp_path/'few').mkdir()
+    for k in range(3): save_png(tmp_path/f'few/{k}.png', digits(16).images[:1])
+    for maps, said in ((tmp_path/'few', '3 maps for 40 images'), (tmp_path/'none', 'none')):
+        done = train_with_maps(photographs, maps, tmp_path/'run')
+        assert done.returncode == 2 and 'Traceback' not in done.stderr and said in done.stderr, done.stderr
+        assert not (tmp_path/'run').exists()
 
 
 @pytest.mark.parametrize('text', ['', '   '])
