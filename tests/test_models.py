@@ -10,7 +10,8 @@ import torch
 
 from autogan_nb.data.images import ImageData, digits
 from autogan_nb.gan.discriminator import load_discriminator, save_discriminator
-from autogan_nb.models.models import MODELS, model_settings, training_of
+from autogan_nb.gan.configs import MODELS
+from autogan_nb.models.models import model_settings, training_of
 from autogan_nb.practice.presets import configure
 from autogan_nb.search.derive import restart
 from autogan_nb.search.derived_gan import load_generator, save_generator

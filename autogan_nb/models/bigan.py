@@ -14,13 +14,12 @@ from dataclasses import replace
 from fastcore.basics import patch
 from functools import partial
 from torch import nn
-from ..gan.configs import GANConfig
+from ..gan.configs import GANConfig, Model, MODELS
 from ..gan.discriminator import Discriminator
 from ..gan.extras import LAYERS
 from ..gan.layers import xavier_init_
 from ..gan.losses import LOSSES
 from ..gan.objective import TECHNIQUES, Technique, Term, make_objective
-from .models import MODELS, Model
 from ..search.derived_gan import DerivedGenerator
 
 # %% ../../nbs/models/83_bigan.ipynb #d84b542b

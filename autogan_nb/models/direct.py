@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from torch import nn
 from typing import Callable
 from ..core import make_rng, to_uint8
+from ..gan.configs import Model, MODELS
 from ..gan.discriminator import Discriminator
 from ..gan.extras import LAYERS
 from ..gan.losses import LOSSES, AdversarialLoss
 from ..gan.objective import TECHNIQUES, Technique, Term
-from .models import MODELS, Model
 from ..search.derived_gan import DerivedGenerator
 
 # %% ../../nbs/models/82_direct.ipynb #04c8675c

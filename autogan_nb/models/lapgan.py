@@ -14,11 +14,11 @@ from dataclasses import replace
 from functools import partial
 from torch import nn
 from ..core import seeded
+from ..gan.configs import Model, MODELS
 from ..gan.discriminator import Discriminator
 from ..gan.extras import LAYERS, add_layers
 from ..gan.layers import as_maps, upsample, xavier_init_
 from ..gan.objective import TECHNIQUES, Technique
-from .models import MODELS, Model
 from ..search.derived_gan import DerivedGenerator
 from ..search.shared_gan import Cell, ToImage, run_cells
 

@@ -12,8 +12,8 @@ from fastcore.basics import patch
 from typing import NamedTuple
 from ..core import Batch, make_rng
 from ..data.images import ImageData, digits
+from ..gan.configs import Model, MODELS
 from ..gan.objective import TECHNIQUES, JointDiscriminator, Technique, Term, make_objective
-from .models import MODELS, Model
 from ..shell import needed
 
 # %% ../../nbs/models/85_mrgan.ipynb #fdc76ad6

@@ -15,13 +15,13 @@ from torch import nn
 from ..core import make_rng, seeded, to_float
 from ..data.datasets import load_data
 from ..data.images import ImageData
+from ..gan.configs import Model, MODELS
 from ..gan.discriminator import Discriminator
 from ..gan.extras import LAYERS
 from ..gan.layers import as_maps, spectral, xavier_init_
 from ..gan.objective import TECHNIQUES, Technique, Term, number
 from ..metrics.classifier import train_classifier
 from .lapgan import Given, LevelDiscriminator, LevelHeads, changed, in_levels, plain
-from .models import MODELS, Model
 from ..search.derived_gan import DerivedGenerator
 from ..search.shared_gan import ToImage, run_cells
 

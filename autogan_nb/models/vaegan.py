@@ -12,8 +12,8 @@ from dataclasses import replace
 from fastcore.basics import patch
 from torch import nn
 from ..core import Batch
+from ..gan.configs import Model, MODELS
 from ..gan.objective import TECHNIQUES, Technique, Term, number
-from .models import MODELS, Model
 from ..shell import needed
 
 # %% ../../nbs/models/84_vaegan.ipynb #7382b47c

@@ -17,14 +17,13 @@ from torch import nn
 from ..core import Batch, make_rng, seeded
 from ..data.captions import worded
 from ..data.images import ImageData
-from ..gan.configs import GANConfig
+from ..gan.configs import GANConfig, Model, MODELS
 from ..gan.discriminator import Discriminator
 from ..gan.extras import LAYERS, add_layers
 from ..gan.layers import as_maps, spectral, xavier_init_
 from ..gan.losses import nonsaturating_g
 from ..gan.objective import OBJECTIVES, Objective, Technique, Term
 from ..metrics.classifier import SmallClassifier
-from .models import MODELS, Model
 from ..search.derived_gan import DerivedGenerator
 from ..search.shared_gan import run_cells
 

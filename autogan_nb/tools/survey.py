@@ -17,9 +17,10 @@ from ..core import make_rng, to_float, to_uint8
 from ..data.captions import NAMES, facts_of, measure, sentence, thirds
 from ..data.images import ImageData, digits
 from ..files import add_rows, machine, part_of, read_rows
+from ..gan.configs import MODELS
 from ..metrics.classifier import digit_extractor
 from ..metrics.evaluator import Evaluator, evaluate
-from ..models.models import MODELS, get_model, model_settings, training_of
+from ..models.models import get_model, model_settings, training_of
 from ..practice.presets import configure
 from ..search.derived_gan import generate_images
 from ..search.space import Architecture
