@@ -270,4 +270,4 @@ DIVERGENCES['alpha_low'], DIVERGENCES['alpha_high'] = alpha_divergence(.5), alph
 # %% ../../nbs/models/82_direct.ipynb #d6566486
 LOSSES.update({f'f_{name}': divergence_loss(row) for name, row in DIVERGENCES.items()})
 
-MODELS['fgan'] = Model('f-GAN', 'a loss for every f-divergence: final_gan.loss', {'final_gan.loss': 'f_hellinger'})
+MODELS['fgan'] = Model('f-GAN', 'a loss for every f-divergence: final_gan.loss', {'final_gan.loss': 'f_jensen_shannon'})

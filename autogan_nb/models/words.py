@@ -336,6 +336,6 @@ def with_matching(
 # %% ../../nbs/models/87_words.ipynb #1ce1625d
 def _reading(technique, data, gan, seed): return [technique(worded(data), seed)]
 
-_recipe = {'final_gan.g_lr': 2e-3, 'final_gan.d_lr': 2e-3, 'final_gan.terms': (), 'final_gan.techniques': (), 'train.decay_lr': True}
+_recipe = {'final_gan.g_lr': 1e-3, 'final_gan.d_lr': 1e-3, 'final_gan.terms': (), 'final_gan.techniques': (), 'train.decay_lr': True}
 MODELS['gan-int-cls'] = Model('GAN-INT-CLS', 'draws what a sentence says', _recipe, with_matching, check=check_words, from_text=Saying,
                               techniques=partial(_reading, ReadWords))
