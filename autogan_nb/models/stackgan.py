@@ -18,6 +18,7 @@ from ..gan.discriminator import Discriminator
 from ..gan.extras import LAYERS
 from ..gan.layers import as_maps, upsample, xavier_init_
 from ..gan.objective import Term
+from .lapgan import doubled, halved
 from .models import MODELS
 from .words import Captions, ReadWords, TextDiscriminator, TextGenerator, WIDTH
 from .words import captions_shape, check_words, read, reads_words, unlabelled, written
@@ -86,7 +87,7 @@ class StackGenerator(TextGenerator):
     stage = 2
     def drawn(self, z, e):
         noise, eps = z[:, :-1 - CODE], z[:, -1 - CODE:-1]
-        if self.stage == 1: return self.sketch(noise, eps, e) if self.training else upsample(self.sketch(noise, eps, e), 'bilinear')
+        if self.stage == 1: return self.sketch(noise, eps, e) if self.training else doubled(self.sketch(noise, eps, e))
         training, parts = self.training, (self.linear, self.cells, self.to_image, self.augment)
         for part in parts: part.eval()
         with torch.no_grad(): small = self.sketch(noise, eps, e)
@@ -179,7 +180,7 @@ class ReadInStages(ReadWords):
 
     def real(self, trainer, batch):
         images, e = read(super().real(trainer, batch).images)
-        return Batch(written(F.avg_pool2d(images, 2) if trainer.G.stage == 1 else images, e))
+        return Batch(written(halved(images) if trainer.G.stage == 1 else images, e))
 
 # %% ../../nbs/models/89_stackgan.ipynb #0f30663a
 def _staged(data, gan, seed): return [ReadInStages(worded(data), seed)]
