@@ -90,7 +90,7 @@ class StackGenerator(TextGenerator):
         if self.stage == 1: return self.sketch(noise, eps, e) if self.training else doubled(self.sketch(noise, eps, e))
         training, parts = self.training, (self.linear, self.cells, self.to_image, self.augment)
         for part in parts: part.eval()
-        with torch.no_grad(): small = self.sketch(noise, eps, e)
+        small = self.sketch(noise, eps, e).detach()                             # under `no_grad`, it could not be exported
         for part in parts: part.train(training)
         return self.second(small, e, eps)
 
