@@ -14,12 +14,12 @@ from fastcore.basics import patch
 from torch import nn
 from ..core import Batch
 from ..data.captions import worded
+from ..gan.configs import MODELS
 from ..gan.discriminator import Discriminator
 from ..gan.extras import LAYERS
 from ..gan.layers import as_maps, upsample, xavier_init_
 from ..gan.objective import Term
 from .lapgan import doubled, halved
-from .models import MODELS
 from .words import Captions, ReadWords, TextDiscriminator, TextGenerator, WIDTH
 from .words import captions_shape, check_words, read, reads_words, unlabelled, written
 from ..search.derived_gan import DerivedGenerator
