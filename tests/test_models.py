@@ -74,6 +74,19 @@ def test_a_model_can_begin_again(name, data):
 
 
 @pytest.mark.parametrize('name', MODELS)
+def test_a_training_starts_from_a_model(name, data):
+    first = training_of(preset_of(name), ARCH, data)
+    first.advance(2)
+    G, D = first.generator, first.trainer.D
+    start = dict(G=G.state_dict(), D=D.state_dict(), layers=dict(G=G.layers, D=D.layers))
+    tuned = training_of(preset_of(name), ARCH, data, seed=1, start=start)
+    assert tuned.trainer.G.layers == G.layers
+    own = {part: weight for part, weight in G.state_dict().items() if 'captions' not in part}      # the encoder of sentences is trained anew
+    assert all(torch.equal(tuned.trainer.G.state_dict()[part], weight) for part, weight in own.items())
+    tuned.advance(1)
+
+
+@pytest.mark.parametrize('name', MODELS)
 def test_the_commands_know_a_model(name, tmp_path):
     np.savez(tmp_path/'digits200.npz', images=digits(16).images[::25, 0].numpy(), labels=digits(16).labels[::25].numpy())
     here = '--data', 'digits200.npz', '--extractor', 'digits', '--channels', 1

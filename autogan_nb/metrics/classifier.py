@@ -188,7 +188,8 @@ def train_classifier(
     targets = F.one_hot(labels).float()
     with _reproducible(seed):
         model, rng = SmallClassifier(data.channels, targets.shape[1]), make_rng(seed)
-        steps = [part for _ in range(epochs) for part in train[torch.randperm(len(train), generator=rng)].split(128) if len(part) == 128]
+        full = min(128, len(train))
+        steps = [part for _ in range(epochs) for part in train[torch.randperm(len(train), generator=rng)].split(full) if len(part) == full]
         learn_classes(model, images, targets, steps, rng, share, quiet=quiet)
         return model.eval(), accuracy(model.eval(), images[held], labels[held])
 

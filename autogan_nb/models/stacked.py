@@ -326,12 +326,19 @@ class Stacked(Technique):
 
 # %% ../../nbs/models/88_stacked.ipynb #87469a4e
 def _check_classes(preset, data):
-    if data.labels is None: raise ValueError(f'model is {preset.model!r}, which turns a classifier around: expected images with labels')
+    what = f'model is {preset.model!r}, which turns a classifier around'
+    if data.labels is None or (data.labels < 0).any(): raise ValueError(f'{what}: expected a label for each image')
+    fewest = int(data.labels.bincount(minlength=len(data.classes)).min())
+    if fewest < 2: raise ValueError(f'{what}: expected at least 2 images of each class, found {fewest}')
 
 # %% ../../nbs/models/88_stacked.ipynb #4f94ae74
+def _turned(data, gan, seed):
+    held = min(100, int(data.labels.bincount().min()) // 2)
+    return [Stacked(train_classifier(data, seed, held_out_per_class=held)[0])]
+
 def _stacked_settings(gan):
     if gan.transforms: raise ValueError(f'transforms is {gan.transforms}, but sgan writes features beside the images: expected none')
     return gan
 
 MODELS['sgan'] = Model('SGAN', 'features of a class, then an image that has them', settings=_stacked_settings, check=_check_classes,
-                       techniques=lambda data, gan, seed: [Stacked(train_classifier(data, seed)[0])])
+                       techniques=_turned)

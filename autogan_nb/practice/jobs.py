@@ -294,6 +294,7 @@ def find_start(
     file = path / 'generator.safetensors' if path.is_dir() else path
     G, found = load_generator(file), _discriminator_of(file)
     if G.n_classes: raise ValueError(f'{file} takes labels, but a job can only start from networks without: continue its run with --resume')
+    if hasattr(G, 'captions'): raise ValueError(f'{file} reads the sentences of its own data: continue its run with --resume')
     own = dict(bottom=G.bottom, channels=G.channels)
     settings = {'final_gan.g_width': G.width, 'final_gan.latent_dim': G.latent_dim, 'channels': G.channels,
                 'final_gan.bottom': G.bottom, 'search_gan.bottom': G.bottom, 'conditional': None, 'model': G.notes.get('model')}
@@ -311,4 +312,7 @@ def find_start(
 def copy_start(self: Job):
     "Save the weights that a new job starts from in its first checkpoint; do nothing if there are none, or if it has begun."
     files = _entry(self.run, 'from')
-    if files and not self.state: self.save(start={name: load_weights(file)[0] for name, file in files.items()})
+    if not files or self.state: return
+    loaded = {name: load_weights(file) for name, file in files.items()}
+    layers = {name: facts.get('layers') for name, (_, facts) in loaded.items()}
+    self.save(start={name: tensors for name, (tensors, _) in loaded.items()} | dict(layers=layers))

@@ -14,7 +14,7 @@ from ..core import seeded
 from ..data.images import check_size
 from ..files import load_into
 from ..gan.discriminator import Discriminator
-from ..gan.extras import check_classes
+from ..gan.extras import add_layers, check_classes
 from ..gan.configs import Engine, GANConfig, TrainConfig
 from ..gan.engine import configure_engine
 from ..gan.training import GANTrainer
@@ -149,16 +149,23 @@ def use_batches(self: FinalTraining, d_batch: int, g_batch: int):
 
 # %% ../../nbs/search/49_derive.ipynb #055700ea
 def started_from(
-    weights: dict, # 'G' and perhaps 'D' to the tensors of a network of the same shape, by name
+    weights: dict, # 'G' and perhaps 'D' to the tensors of a network of the same shape, by name; 'layers': their changes of layers
     plain=derived_networks, # function that builds the networks
 ): # a `build` function for `FinalTraining`
     "Return a function that builds the networks of a training and gives them these weights; ValueError if they don't fit"
     def build(arch, gan, channels):
         networks = plain(arch, gan, channels)
         for name, net in zip('GD', networks):
-            if name in weights: load_into(net, weights[name], f'the start of {name}')
+            if name not in weights: continue
+            _with_layers(net, weights.get('layers', {}).get(name) or '')
+            load_into(net, weights[name], f'the start of {name}')
         return networks
     return build
+
+def _with_layers(net, layers):
+    "Make those changes of layers that a network doesn't have yet; a technique will find that they are made."
+    missing = [row for row in layers.split(',') if row and row not in net.layers.split(',')]
+    net.layers = ','.join(filter(None, [net.layers, add_layers(net, missing)]))
 
 # %% ../../nbs/search/49_derive.ipynb #e165c810
 @patch(as_prop=True)
