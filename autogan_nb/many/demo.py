@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from ..gan.discriminator import load_discriminator
-from ..models.models import get_model
 from ..practice.runs import RunFolder, file_name
 from ..search.derived_gan import load_generator
-from ..shell import command, plain_errors
-from ..tools.reading import find_generator
-from ..tools.sampling import Latents, names_of, with_labels, with_text, write_samples
+from ..shell import command, needed, plain_errors
 
 # %% ../../nbs/many/134_demo.ipynb #dff6968a
 @dataclass(frozen=True)
@@ -38,10 +35,10 @@ def draw_wish(
     moving: bool = False, # a walk through the latents in place of a grid
 ) -> Path: # of a new PNG or GIF file in a temporary folder
     "Draw what is wished for; ValueError if this generator cannot."
-    source = with_text(generator, wish.text) if (wish.text or '').strip() else generator
-    latents = with_labels(Latents(wish.n, wish.seed, truncation=wish.truncation), generator, wish.label)
-    out = Path(tempfile.mkdtemp(prefix='autogan_demo'))/('walk.gif' if moving else 'grid.png')
-    write_samples(source, out, latents, max(1, 96 // generator.size))
+    sampling, out = needed('tools.sampling'), Path(tempfile.mkdtemp(prefix='autogan_demo'))/('walk.gif' if moving else 'grid.png')
+    source = sampling.with_text(generator, wish.text) if (wish.text or '').strip() else generator
+    latents = sampling.with_labels(sampling.Latents(wish.n, wish.seed, truncation=wish.truncation), generator, wish.label)
+    sampling.write_samples(source, out, latents, max(1, 96 // generator.size))
     return out
 
 # %% ../../nbs/many/134_demo.ipynb #84296976
@@ -49,8 +46,12 @@ def skills(
     generator, # in eval mode
 ) -> dict: # classes: names, or an empty list; text: does it read sentences?
     "Say what can be asked of a generator."
+    model, names = _model_of(generator), needed('tools.sampling').names_of
+    return dict(classes=names(generator) if generator.n_classes else [], text=bool(model and model.from_text))
+
+def _model_of(generator):
     name = generator.notes.get('model')
-    return dict(classes=names_of(generator) if generator.n_classes else [], text=bool(name and get_model(name).from_text))
+    return needed('models.models').get_model(name) if name else None
 
 # %% ../../nbs/many/134_demo.ipynb #faea2134
 def _gradio():
@@ -72,7 +73,7 @@ def demo_of(
     title: str = None, # of the page; None: the source
 ): # a `gradio.Blocks`, which `launch()` starts
     "Make a page on which anybody can draw with a generator; ImportError without Gradio."
-    gr, generator = _gradio(), find_generator(source)
+    gr, generator = _gradio(), needed('tools.reading').find_generator(source)
     can, seed = skills(generator), dict(label='seed', value=0, precision=0, minimum=0)
     with gr.Blocks(title=title or str(source), analytics_enabled=False) as page:
         gr.Markdown(f'# {title or source}\n{_described(generator)}')
@@ -89,8 +90,8 @@ def demo_of(
 
 def _described(generator):
     "Say in a line what draws here."
-    model, size = generator.notes.get('model'), f'{generator.size} x {generator.size} pixels'
-    return f'{get_model(model).label if model else "A generator"} of {size}: `{generator.settings["arch"]}`'
+    model, size = _model_of(generator), f'{generator.size} x {generator.size} pixels'
+    return f'{model.label if model else "A generator"} of {size}: `{generator.settings["arch"]}`'
 
 # %% ../../nbs/many/134_demo.ipynb #a28b34f5
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ def write_hub_folder(
     out.mkdir(parents=True)
     generator.save_pretrained(out)
     D.save_pretrained(out/'discriminator')
-    write_samples(generator, out/'grid.png', Latents(64), max(1, 64 // generator.size))
+    sampling = needed('tools.sampling')
+    sampling.write_samples(generator, out/'grid.png', sampling.Latents(64), max(1, 64 // generator.size))
     asked = f"```sh\n{run.config['command']}\n```"
     more = ['## Images', '![64 images](grid.png)', '## Scores', _scores_text(run), '## Command', asked]
     with (out/'README.md').open('a', encoding='utf-8') as card: card.write('\n\n' + '\n\n'.join(more) + '\n')
