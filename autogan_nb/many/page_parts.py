@@ -9,7 +9,7 @@ __all__ = ['COLOURS', 'SCRIPT', 'line_of', 'legend', 'draw_curves', 'show_curves
 # %% ../../nbs/many/133_page_parts.ipynb #afaa4173
 import hashlib, html, io, re, threading, time
 from urllib.parse import quote
-from .run_views import RunView, newest_samples, seconds_left, state_of
+from .run_views import RunView, newest_samples, seconds_left
 from ..shell import needed
 
 # %% ../../nbs/many/133_page_parts.ipynb #9cd10e05
@@ -64,7 +64,7 @@ def show_curves(
 def escaped(text): return html.escape(str(text).encode(errors='replace').decode())
 def address_of(kind, name): return f'/{kind}/{quote(name, errors="surrogateescape")}'
 def link_to(view): return f'<a href="{escaped(address_of("run", view.name))}">{escaped(view.name)}</a>'
-def badge(state): return f'<span class="state {state.split()[0]}">{state}</span>'
+def badge(state): return f'<span class="badge {state.split()[0]}">{state}</span>'
 
 def ago(
     seconds: float, # since something happened
@@ -88,7 +88,7 @@ def _rank(view):
 
 def show_progress(view):
     if view.why: return f'<small>{escaped(view.why)}</small>'
-    bar = f'<progress max="{view.phase.total}" value="{view.phase.done}" aria-label="progress"></progress>'
+    bar = f'<progress max="{view.phase.total}" value="{view.phase.done}" aria-label="progress"></progress>' * (view.phase.what != 'done')
     return f'{bar}<small>{escaped(view.phase.text)}</small>'
 
 def show_left(view, state):
@@ -107,10 +107,11 @@ def show_picture(kind, view):
 
 def table_row(
     view: RunView, # any run
+    state: str, # as `state_of` tells it
     now: float, # seconds
 ) -> str: # HTML
     "Show a run in a row of the table."
-    state, value = state_of(view), escaped(quote(view.name, errors='surrogateescape'))
+    value = escaped(quote(view.name, errors='surrogateescape'))
     cells = dict(
         tick=('', '' if view.why else f'<input type="checkbox" name="run" value="{value}" aria-label="compare {escaped(view.name)}">'),
         run=(escaped(view.name), f'{link_to(view)}<small>{escaped(view.config.get("command", ""))}</small>'),
@@ -134,17 +135,18 @@ input[type=search],.bar button{font:inherit;padding:.35rem .7rem;border:1px soli
 #runs{width:100%;border-collapse:collapse}#runs th,#runs td{text-align:left;padding:.45rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
 #runs th button{all:unset;cursor:pointer;color:var(--soft);font-size:.85em}#runs th button:focus-visible{outline:2px solid var(--running)}
 th[aria-sort] button{font-weight:bold}th[aria-sort=ascending] button::after{content:" ↑"}th[aria-sort=descending] button::after{content:" ↓"}
-.run a{font-weight:600;text-decoration:none;overflow-wrap:anywhere}.run small{max-height:2.6em;overflow:hidden}.run{min-width:9rem;max-width:24rem}
-.state{white-space:nowrap;font-weight:600}.state::before{content:"";display:inline-block;width:.6em;height:.6em;margin-right:.4em;border-radius:50%;background:currentColor}
-.state.running{color:var(--running)}.state.finished{color:var(--finished)}.state.stopped{color:var(--stopped)}.state.failed,.state.cannot{color:var(--failed)}
-.state.running::before{animation:pulse 1.6s infinite}@keyframes pulse{50%{opacity:.25}}@media(prefers-reduced-motion:reduce){.state::before{animation:none!important}}
+.run a{font-weight:600;text-decoration:none;overflow-wrap:anywhere}.run small{display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical;overflow:hidden}.run{min-width:9rem;max-width:24rem}
+.badge{white-space:nowrap;font-weight:600}.badge::before{content:"";display:inline-block;width:.6em;height:.6em;margin-right:.4em;border-radius:50%;background:currentColor}
+.badge.running{color:var(--running)}.badge.finished{color:var(--finished)}.badge.stopped{color:var(--stopped)}.badge.failed,.badge.cannot{color:var(--failed)}
+.badge.running::before{animation:pulse 1.6s infinite}@keyframes pulse{50%{opacity:.25}}@media(prefers-reduced-motion:reduce){.badge::before{animation:none!important}}
 .pic img{height:26px;width:150px;object-fit:cover;object-position:left;border-radius:3px;image-rendering:pixelated;display:block}
-progress{width:100%;min-width:6rem;height:.5rem;accent-color:var(--running)}.changed,.best b{white-space:nowrap}.changed{color:var(--soft);font-size:.9em}
+progress{width:100%;min-width:6rem;height:.5rem;accent-color:var(--running)}.changed,.best b,#runs th{white-space:nowrap}.changed{color:var(--soft);font-size:.9em}
 .facts{display:flex;flex-wrap:wrap;gap:.5rem 2.2rem;margin:.8rem 0}.facts>div{min-width:8rem}.facts dt{color:var(--soft);font-size:.82em}.facts dd{margin:0}
-.facts .wide{flex:1 1 14rem}.samples img{width:100%;max-width:34rem;image-rendering:pixelated;border-radius:4px}
+.facts .wide{flex:1 1 14rem}.samples img{width:100%;max-width:26rem;image-rendering:pixelated;border-radius:4px}
 .curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:.8rem}figure{margin:0}figure svg{width:100%;height:auto}
-.legend{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;padding:0;list-style:none;overflow-wrap:anywhere}.wide-box{overflow-x:auto}
-pre{overflow-x:auto;padding:.6rem;border:1px solid var(--line);border-radius:6px}.settings td,.settings th{text-align:left;vertical-align:top}
+.legend{position:sticky;top:0;background:var(--page);display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:0;padding:.4rem 0;list-style:none;overflow-wrap:anywhere}.wide-box{overflow-x:auto}
+pre{overflow-x:auto;padding:.6rem;border:1px solid var(--line);border-radius:6px}.settings td,.settings th,#architectures td,#architectures th{text-align:left;vertical-align:top;padding:.1rem .9rem .1rem 0}
+.overview td{min-width:8rem}
 #lost{position:fixed;bottom:0;left:0;right:0;margin:0;padding:.5rem 1rem;background:var(--failed);color:var(--page)}
 @media(max-width:46rem){#runs thead{display:none}#runs tr{display:grid;grid-template-columns:1.8rem minmax(0,1fr) auto;gap:.15rem .4rem;padding:.6rem 0;
 border-bottom:1px solid var(--line)}#runs tr[hidden]{display:none}#runs td{border:0;padding:0;grid-column:2/4;max-width:none}#runs td:empty{display:none}

@@ -7,7 +7,7 @@ __all__ = ['FILES', 'find_runs', 'stamp', 'RunView', 'state_of', 'architectures'
            'seconds_left', 'Curve', 'curves_of', 'settings_that_differ', 'newest_samples', 'first_row']
 
 # %% ../../nbs/many/132_run_views.ipynb #7a71364f
-import os, time
+import io, os, time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -57,7 +57,7 @@ class RunView:
     ):
         self.name, self.path, self.root, self.stamp, self.why = name, Path(path), Path(root).resolve(), stamp(path), ''
         self.config, self.versions, self.preset, self.records, self.results = {}, {}, {}, [], {}
-        self.best, self.phase, self.archs = [], None, {}
+        self.best, self.phase, self.archs, self.samples = [], None, {}, (None, None)
         try: self._read()
         except Exception as error: self.why = f'{error or type(error).__name__}'.replace(f'{self.root}/', '')
 
@@ -83,8 +83,8 @@ def state_of(
 ) -> str: # 'running', 'finished', 'failed', 'stopped' or 'cannot be read'
     "Tell what a run is doing now."
     if view.why: return 'cannot be read'
-    if needed('practice.report')._in_use(view.path): return 'running'
     if view.stamp[FILES.index('scores.json')]: return 'finished'
+    if needed('practice.report')._in_use(view.path): return 'running'
     return 'failed' if view.records and view.records[-1].get('kind') == 'fault' else 'stopped'
 
 # %% ../../nbs/many/132_run_views.ipynb #dfa932d3
@@ -245,22 +245,29 @@ def settings_that_differ(
     "Compare the settings, seeds and versions of some runs."
     each = [dict(needed('practice.report')._flat(v.preset | dict(seed=v.config.get('seed')) | v.versions)) for v in views]
     names = dict.fromkeys(name for its in each for name in its)
-    rows = {name: [str(its.get(name, '–')) for its in each] for name in names}
+    rows = {name: [str(its.get(name, '')) or '–' for its in each] for name in names}     # older runs lack some: as if not set
     return {name: row for name, row in rows.items() if len(set(row)) > 1}
 
 # %% ../../nbs/many/132_run_views.ipynb #088918b2
+def _pictures(view):
+    "Yield a run's grids, the newest first."
+    files = sorted((view.path / 'samples').rglob('*.png'), key=lambda f: (f.lstat().st_mtime_ns, f.name), reverse=True)
+    return (f for f in files if not _outside(f, view.root))
+
 def newest_samples(
     view: RunView, # any run
 ) -> Path: # None if there are none
-    "Return the newest grid of samples in a run's folder."
-    files = [f for f in (view.path / 'samples').rglob('*.png') if not _outside(f, view.root)]
-    return max(files, key=lambda f: (f.stat().st_mtime_ns, f.name), default=None)
+    "Return the newest grid of samples in a run's folder; look again only if a file has been added."
+    times = []
+    for name in ('samples', 'samples/growth', 'samples/training'):
+        with suppress(OSError): times.append(os.stat(view.path / name).st_mtime_ns)
+    if view.samples[0] != times: view.samples = times, next(_pictures(view), None)
+    return view.samples[1]
 
 def first_row(
     file, # a PNG grid of square pictures, 8 in a row
 ) -> bytes: # PNG
     "Cut off the first row of a grid."
-    import io
     from PIL import Image
     with Image.open(file) as picture:
         row, out = picture.convert('RGB').crop((0, 0, picture.width, picture.width // 8)), io.BytesIO()

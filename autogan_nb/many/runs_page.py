@@ -67,7 +67,7 @@ def table_page(self: RunsPage, views, query):
     said = f'{len(views)} run{"s" * (len(views) != 1)}: {counts}' if views else (
         'There is no run in this folder yet. One that autogan_search or autogan_train makes here will appear by itself.')
     heads = ''.join(f'<th data-column="{i}"><button type="button">{head}</button></th>' if head else '<th></th>' for i, head in enumerate(_HEADS))
-    rows = ''.join(table_row(view, now) for view in order)
+    rows = ''.join(table_row(view, states[view.name], now) for view in order)
     body = (f'<h1>Runs in {escaped(self.root.name)}</h1><div id="sum" class="sum" data-live><span id="count">{said}</span></div><div class="bar">'
             '<input id="filter" type="search" placeholder="Filter: a name, a setting, running, ..." aria-label="filter the runs">'
             '<button id="compare" form="ticked">Compare the ticked runs</button></div><form id="ticked" action="/compare">'
@@ -144,7 +144,7 @@ def compare_page(self: RunsPage, views, query):
     states = [state_of(view) for view in chosen]
     table = ''.join(f'<tr><td>{link_to(v)}</td><td>{badge(s)}</td><td>{show_best(v)}</td><td>{show_progress(v)}</td></tr>' for v, s in zip(chosen, states))
     body = (f'<p><a href="/">← all runs</a></p><h1>{len(chosen)} runs compared</h1>{legend([v.name for v in chosen])}<div id="live" data-live>'
-            f'<section id="facts" class="wide-box"><table class="settings">{table}</table></section>'
+            f'<section id="facts" class="wide-box"><table class="settings overview">{table}</table></section>'
             f'{self.once("compare", chosen, lambda: _compared(chosen))}</div>')
     return whole_page('Compared: ' + ', '.join(v.name for v in chosen), body, 3 if 'running' in states else 10)
 
