@@ -198,7 +198,7 @@ async function renew() {
   } catch { byId('lost').hidden = false }
   setTimeout(renew, 1000 * document.body.dataset.renew)
 }
-document.addEventListener('input', settle)
+byId('filter')?.addEventListener('input', settle)
 document.addEventListener('change', e => {
   if (e.target.name === 'run') { e.target.checked ? ticks.add(e.target.value) : ticks.delete(e.target.value); settle() }
 })

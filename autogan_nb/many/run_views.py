@@ -57,7 +57,7 @@ class RunView:
     ):
         self.name, self.path, self.root, self.stamp, self.why = name, Path(path), Path(root).resolve(), stamp(path), ''
         self.config, self.versions, self.preset, self.records, self.results = {}, {}, {}, [], {}
-        self.best, self.phase, self.archs, self.samples = [], None, {}, (None, None)
+        self.best, self.phase, self.archs, self.samples, self.idle = [], None, {}, (None, None), None
         try: self._read()
         except Exception as error: self.why = f'{error or type(error).__name__}'.replace(f'{self.root}/', '')
 
@@ -78,13 +78,22 @@ class RunView:
     def __repr__(self): return f'RunView({self.name!r}, {state_of(self)})'
 
 # %% ../../nbs/many/132_run_views.ipynb #303f849a
+def _held(view):
+    "Return whether a live process holds a run. Who takes the lock writes process.json: as long as that is the same, a free one stays free."
+    try: owner = os.stat(view.path / 'process.json').st_mtime_ns
+    except OSError: owner = None
+    if owner is not None and view.idle == owner: return False
+    held = needed('practice.report')._in_use(view.path)
+    view.idle = None if held else owner
+    return held
+
 def state_of(
     view: RunView, # any run
 ) -> str: # 'running', 'finished', 'failed', 'stopped' or 'cannot be read'
     "Tell what a run is doing now."
     if view.why: return 'cannot be read'
     if view.stamp[FILES.index('scores.json')]: return 'finished'
-    if needed('practice.report')._in_use(view.path): return 'running'
+    if _held(view): return 'running'
     return 'failed' if view.records and view.records[-1].get('kind') == 'fault' else 'stopped'
 
 # %% ../../nbs/many/132_run_views.ipynb #dfa932d3
@@ -270,6 +279,6 @@ def first_row(
     "Cut off the first row of a grid."
     from PIL import Image
     with Image.open(file) as picture:
-        row, out = picture.convert('RGB').crop((0, 0, picture.width, picture.width // 8)), io.BytesIO()
+        row, out = picture.convert('RGB').crop((0, 0, picture.width, max(1, picture.width // 8))), io.BytesIO()
         row.save(out, 'PNG')
     return out.getvalue()

@@ -195,7 +195,7 @@ def picture_of(self: RunsPage, view, kind):
     if not (file := newest_samples(view)): return _says(404, 'There are no samples yet.')
     make = lambda: first_row(file) if kind == 'picture' else file.read_bytes()
     try: return Answer(200, 'image/png', make())
-    except (OSError, ValueError, SyntaxError): return _says(404, 'The newest samples cannot be read.')
+    except (OSError, ValueError, SyntaxError): return Answer(200, 'image/svg+xml', b'<svg xmlns="http://www.w3.org/2000/svg"/>')  # damaged: nothing
 
 @patch
 def answer(self: RunsPage,
@@ -224,6 +224,11 @@ def is_local(
     try: return host == 'localhost' or ip_address(host).is_loopback
     except ValueError: return False
 
+def _host(text):
+    "Return the host of a request without its port; an empty text for nonsense."
+    try: return urlsplit(f'//{text}').hostname or ''
+    except ValueError: return ''
+
 class Handler(BaseHTTPRequestHandler):
     "Answer GET and HEAD from a `RunsPage`, and nothing else."
     server_version, sys_version, timeout = 'autogan_report', '', 30
@@ -233,8 +238,8 @@ class Handler(BaseHTTPRequestHandler):
         super().__init__(*args)
 
     def do_GET(self):
-        asked = urlsplit(f'//{self.headers.get("Host", "")}').hostname or ''
-        if is_local(self.server.server_address[0]) and not is_local(asked): return self.send(_says(403, f'{asked!r} is not a name of this machine.'))
+        if is_local(self.server.server_address[0]) and not is_local(_host(self.headers.get('Host', ''))):
+            return self.send(_says(403, 'This server answers only to a name of this machine, such as localhost.'))
         try: self.send(self.site.answer(self.path))
         except ConnectionError: raise
         except Exception as error: self.send(_says(500, f'This page cannot be made: {error or type(error).__name__}'))
