@@ -15,10 +15,12 @@ from ..shell import needed
 # %% ../../nbs/many/133_page_parts.ipynb #9cd10e05
 COLOURS = ('#3b82f6', '#e0702a', '#22a35a', '#a855f7', '#0e9aa8', '#d6336c', '#a87b00', '#7a828c')
 
+# %% ../../nbs/many/133_page_parts.ipynb #fe74cf23
 def line_of(i: int) -> tuple: # i: number of a line; returns its colour and whether it is dashed
     "Return how a line is drawn."
     return COLOURS[i % len(COLOURS)], i % (2 * len(COLOURS)) >= len(COLOURS)
 
+# %% ../../nbs/many/133_page_parts.ipynb #4154465f
 def legend(
     names: list, # of the lines
 ) -> str: # HTML
@@ -29,9 +31,11 @@ def legend(
 
 # %% ../../nbs/many/133_page_parts.ipynb #dc050203
 _INK, _drawing = '#010203', threading.Lock()
-_LOOK = {'svg.fonttype': 'none', 'svg.hashsalt': 'runs', 'font.size': 8, 'axes.edgecolor': _INK, 'axes.spines.top': False, 'axes.spines.right': False,
+_LOOK = {'svg.fonttype': 'none', 'svg.hashsalt': 'runs', 'font.size': 8, 'axes.edgecolor': _INK,
+         'axes.spines.top': False, 'axes.spines.right': False,
          **dict.fromkeys(('text.color', 'axes.labelcolor', 'xtick.color', 'ytick.color'), _INK)}
 
+# %% ../../nbs/many/133_page_parts.ipynb #629715ca
 def draw_curves(
     lines: list, # of (number of the line, `Curve`) with the same axes
 ) -> str: # SVG
@@ -66,6 +70,7 @@ def address_of(kind, name): return f'/{kind}/{quote(name, errors="surrogateescap
 def link_to(view): return f'<a href="{escaped(address_of("run", view.name))}">{escaped(view.name)}</a>'
 def badge(state): return f'<span class="badge {state.split()[0]}">{state}</span>'
 
+# %% ../../nbs/many/133_page_parts.ipynb #c47f6dc0
 def ago(
     seconds: float, # since something happened
 ) -> str:
@@ -80,17 +85,20 @@ def show_best(view):
     more = ', '.join([first.what, *(f'{b.title} {b.text}' for b in rest)])
     return f'<b>{escaped(first.title)} {escaped(first.text)}</b><small>{escaped(more)}</small>'
 
+# %% ../../nbs/many/133_page_parts.ipynb #3810fd24
 def _rank(view):
     "Return a text by which runs are sorted: by metric, then the best first."
     if not view.best: return '~'
     first = view.best[0]
     return f'{first.title} {1e9 + (first.value if first.better == "lower" else -first.value):020.6f}'
 
+# %% ../../nbs/many/133_page_parts.ipynb #78a6e1f2
 def show_progress(view):
     if view.why: return f'<small>{escaped(view.why)}</small>'
     bar = f'<progress max="{view.phase.total}" value="{view.phase.done}" aria-label="progress"></progress>' * (view.phase.what != 'done')
     return f'{bar}<small>{escaped(view.phase.text)}</small>'
 
+# %% ../../nbs/many/133_page_parts.ipynb #f899514f
 def show_left(view, state):
     "Say how long a running run will still take."
     if state != 'running': return ''
@@ -100,11 +108,13 @@ def show_left(view, state):
 # %% ../../nbs/many/133_page_parts.ipynb #3dbaddb3
 def _id(name): return 'r' + hashlib.sha1(name.encode(errors='surrogateescape')).hexdigest()[:12]
 
+# %% ../../nbs/many/133_page_parts.ipynb #15af596c
 def show_picture(kind, view):
     "Show the newest samples of a run; the address changes when they do."
     if view.why or not (file := newest_samples(view)): return ''
     return f'<img src="{escaped(address_of(kind, view.name))}?{file.stat().st_mtime_ns}" alt="newest samples" loading="lazy">'
 
+# %% ../../nbs/many/133_page_parts.ipynb #c13adad0
 def table_row(
     view: RunView, # any run
     state: str, # as `state_of` tells it
@@ -123,34 +133,49 @@ def table_row(
     return f'<tr id="{_id(view.name)}">{tds}</tr>'
 
 # %% ../../nbs/many/133_page_parts.ipynb #b724a97c
-_STYLE = """:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 16%,transparent);--soft:color-mix(in srgb,currentColor 68%,transparent);
---running:#1d5fd0;--finished:#177a42;--stopped:#8a5a00;--failed:#c02626;--cannot:#c02626;--page:#fff}
-@media(prefers-color-scheme:dark){:root{--running:#8ab8ff;--finished:#6fd79b;--stopped:#f0b95c;--failed:#ff8f8f;--cannot:#ff8f8f;--page:#12161c}}
-*{box-sizing:border-box}body{font:15px/1.5 system-ui,sans-serif;margin:0;background:var(--page)}main{max-width:84rem;margin:0 auto;padding:1.2rem 1rem 4rem}
-h1{font-size:1.35rem;margin:.2rem 0;overflow-wrap:anywhere}h2{font-size:1.1rem;margin:1.8rem 0 .5rem}a{color:var(--running)}
+_STYLE = """:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 16%,transparent);
+--soft:color-mix(in srgb,currentColor 68%,transparent);--running:#1d5fd0;--finished:#177a42;--stopped:#8a5a00;--failed:#c02626;
+--cannot:#c02626;--page:#fff}@media(prefers-color-scheme:dark){:root{--running:#8ab8ff;--finished:#6fd79b;--stopped:#f0b95c;
+--failed:#ff8f8f;--cannot:#ff8f8f;--page:#12161c}}*{box-sizing:border-box}
+body{font:15px/1.5 system-ui,sans-serif;margin:0;background:var(--page)}
+main{max-width:84rem;margin:0 auto;padding:1.2rem 1rem 4rem}h1{font-size:1.35rem;margin:.2rem 0;overflow-wrap:anywhere}
+h2{font-size:1.1rem;margin:1.8rem 0 .5rem}a{color:var(--running)}
 small{display:block;color:var(--soft);font-size:.82em;overflow-wrap:anywhere}.note,.sum{color:var(--soft);margin:.2rem 0 .8rem}
 .bar{display:flex;flex-wrap:wrap;gap:.6rem;margin:.8rem 0}input[type=search]{flex:1 1 12rem;max-width:26rem}
-input[type=search],.bar button{font:inherit;padding:.35rem .7rem;border:1px solid var(--line);border-radius:6px;background:transparent;color:inherit}
-.bar button:enabled{background:var(--running);color:var(--page);border-color:transparent;cursor:pointer}button:disabled{color:var(--soft)}
-#runs{width:100%;border-collapse:collapse}#runs th,#runs td{text-align:left;padding:.45rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
-#runs th button{all:unset;cursor:pointer;color:var(--soft);font-size:.85em}#runs th button:focus-visible{outline:2px solid var(--running)}
-th[aria-sort] button{font-weight:bold}th[aria-sort=ascending] button::after{content:" ↑"}th[aria-sort=descending] button::after{content:" ↓"}
-.run a{font-weight:600;text-decoration:none;overflow-wrap:anywhere}.run small{display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical;overflow:hidden}.run{min-width:9rem;max-width:24rem}
-.badge{white-space:nowrap;font-weight:600}.badge::before{content:"";display:inline-block;width:.6em;height:.6em;margin-right:.4em;border-radius:50%;background:currentColor}
-.badge.running{color:var(--running)}.badge.finished{color:var(--finished)}.badge.stopped{color:var(--stopped)}.badge.failed,.badge.cannot{color:var(--failed)}
-.badge.running::before{animation:pulse 1.6s infinite}@keyframes pulse{50%{opacity:.25}}@media(prefers-reduced-motion:reduce){.badge::before{animation:none!important}}
+input[type=search],.bar button{font:inherit;padding:.35rem .7rem;border:1px solid var(--line);border-radius:6px;
+background:transparent;color:inherit}
+.bar button:enabled{background:var(--running);color:var(--page);border-color:transparent;cursor:pointer}
+button:disabled{color:var(--soft)}#runs{width:100%;border-collapse:collapse}
+#runs th,#runs td{text-align:left;padding:.45rem .6rem;border-bottom:1px solid var(--line);vertical-align:top}
+#runs th button{all:unset;cursor:pointer;color:var(--soft);font-size:.85em}
+#runs th button:focus-visible{outline:2px solid var(--running)}th[aria-sort] button{font-weight:bold}
+th[aria-sort=ascending] button::after{content:" ↑"}th[aria-sort=descending] button::after{content:" ↓"}
+.run a{font-weight:600;text-decoration:none;overflow-wrap:anywhere}
+.run small{display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical;overflow:hidden}
+.run{min-width:9rem;max-width:24rem}.badge{white-space:nowrap;font-weight:600}"""
+
+# %% ../../nbs/many/133_page_parts.ipynb #92281bcc
+_STYLE += """
+.badge::before{content:"";display:inline-block;width:.6em;height:.6em;margin-right:.4em;border-radius:50%;background:currentColor}
+.badge.running{color:var(--running)}.badge.finished{color:var(--finished)}.badge.stopped{color:var(--stopped)}
+.badge.failed,.badge.cannot{color:var(--failed)}.badge.running::before{animation:pulse 1.6s infinite}
+@keyframes pulse{50%{opacity:.25}}@media(prefers-reduced-motion:reduce){.badge::before{animation:none!important}}
 .pic img{height:26px;width:150px;object-fit:cover;object-position:left;border-radius:3px;image-rendering:pixelated;display:block}
-progress{width:100%;min-width:6rem;height:.5rem;accent-color:var(--running)}.changed,.best b,#runs th{white-space:nowrap}.changed{color:var(--soft);font-size:.9em}
-.facts{display:flex;flex-wrap:wrap;gap:.5rem 2.2rem;margin:.8rem 0}.facts>div{min-width:8rem}.facts dt{color:var(--soft);font-size:.82em}.facts dd{margin:0}
-.facts .wide{flex:1 1 14rem}.samples img{width:100%;max-width:26rem;image-rendering:pixelated;border-radius:4px}
-.curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:.8rem}figure{margin:0}figure svg{width:100%;height:auto}
-.legend{position:sticky;top:0;background:var(--page);display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:0;padding:.4rem 0;list-style:none;overflow-wrap:anywhere}.wide-box{overflow-x:auto}
-pre{overflow-x:auto;padding:.6rem;border:1px solid var(--line);border-radius:6px}.settings td,.settings th,#architectures td,#architectures th{text-align:left;vertical-align:top;padding:.1rem .9rem .1rem 0}
+progress{width:100%;min-width:6rem;height:.5rem;accent-color:var(--running)}.changed,.best b,#runs th{white-space:nowrap}
+.changed{color:var(--soft);font-size:.9em}.facts{display:flex;flex-wrap:wrap;gap:.5rem 2.2rem;margin:.8rem 0}
+.facts>div{min-width:8rem}.facts dt{color:var(--soft);font-size:.82em}.facts dd{margin:0}.facts .wide{flex:1 1 14rem}
+.samples img{width:100%;max-width:26rem;image-rendering:pixelated;border-radius:4px}
+.curves{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:.8rem}figure{margin:0}
+figure svg{width:100%;height:auto}.legend{position:sticky;top:0;background:var(--page);display:flex;flex-wrap:wrap;
+gap:.2rem 1.2rem;margin:0;padding:.4rem 0;list-style:none;overflow-wrap:anywhere}.wide-box{overflow-x:auto}
+pre{overflow-x:auto;padding:.6rem;border:1px solid var(--line);border-radius:6px}
+.settings td,.settings th,#architectures td,#architectures th{text-align:left;vertical-align:top;padding:.1rem .9rem .1rem 0}
 .overview td{min-width:8rem}
 #lost{position:fixed;bottom:0;left:0;right:0;margin:0;padding:.5rem 1rem;background:var(--failed);color:var(--page)}
-@media(max-width:46rem){#runs thead{display:none}#runs tr{display:grid;grid-template-columns:1.8rem minmax(0,1fr) auto;gap:.15rem .4rem;padding:.6rem 0;
-border-bottom:1px solid var(--line)}#runs tr[hidden]{display:none}#runs td{border:0;padding:0;grid-column:2/4;max-width:none}#runs td:empty{display:none}
-#runs .tick{grid-column:1;grid-row:1}#runs .run{grid-column:2;grid-row:1}#runs .state{grid-column:3;grid-row:1}}"""
+@media(max-width:46rem){#runs thead{display:none}#runs tr{display:grid;grid-template-columns:1.8rem minmax(0,1fr) auto;
+gap:.15rem .4rem;padding:.6rem 0;border-bottom:1px solid var(--line)}#runs tr[hidden]{display:none}#runs td{border:0;padding:0;
+grid-column:2/4;max-width:none}#runs td:empty{display:none}#runs .tick{grid-column:1;grid-row:1}#runs .run{grid-column:2;
+grid-row:1}#runs .state{grid-column:3;grid-row:1}}"""
 
 # %% ../../nbs/many/133_page_parts.ipynb #8357e20a
 SCRIPT = """const ticks = new Set(), known = new Map(), byId = id => document.getElementById(id)
@@ -215,13 +240,14 @@ settle(); setTimeout(renew, 1000 * document.body.dataset.renew)"""
 
 # %% ../../nbs/many/133_page_parts.ipynb #5677d058
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">\
-<title>{title}</title><style>{style}</style></head>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">\
+<link rel="icon" href="data:,"><title>{title}</title><style>{style}</style></head>
 <body data-renew="{renew}"><main>
 {body}
 </main><p id="lost" hidden>The server does not answer; this is how things stood then.</p><script>{script}</script></body></html>
 """
 
+# %% ../../nbs/many/133_page_parts.ipynb #23b6eb72
 def whole_page(
     title: str, # text
     body: str, # HTML

@@ -33,6 +33,7 @@ def find_runs(
 # %% ../../nbs/many/132_run_views.ipynb #d2b5f9ef
 FILES = ('config.json', 'log.jsonl', 'scores.json', 'architectures.json')
 
+# %% ../../nbs/many/132_run_views.ipynb #e8c86735
 def stamp(
     path, # the folder of a run
 ) -> tuple: # a (time in ns, bytes) for each file, None for one that isn't there
@@ -48,6 +49,7 @@ def _outside(path, root):
     "Return whether a path leads out of a folder, through a link."
     return not path.resolve().is_relative_to(root)
 
+# %% ../../nbs/many/132_run_views.ipynb #bb125510
 class RunView:
     "What the small files of a run say; `why` says why they cannot be read."
     def __init__(self,
@@ -87,6 +89,7 @@ def _held(view):
     view.idle = None if held else owner
     return held
 
+# %% ../../nbs/many/132_run_views.ipynb #b2b4530e
 def state_of(
     view: RunView, # any run
 ) -> str: # 'running', 'finished', 'failed', 'stopped' or 'cannot be read'
@@ -116,24 +119,28 @@ class Best(NamedTuple):
     better: str # 'lower' or 'higher'
     what: str # how it was measured
 
+# %% ../../nbs/many/132_run_views.ipynb #675071e7
 def _figures(view, record, what):
     "Return distance and score of a record."
     known, extractor = {key: METRICS[key].figures[key] for key in ('fid', 'score')}, view.preset.get('extractor', 'inception')
-    return [Best(f.title(extractor), record[key], f.text(record[key]), f.better, what) for key, f in known.items() if record.get(key) is not None]
+    measured = {figure: record[key] for key, figure in known.items() if record.get(key) is not None}
+    return [Best(figure.title(extractor), value, figure.text(value), figure.better, what) for figure, value in measured.items()]
 
+# %% ../../nbs/many/132_run_views.ipynb #4e9dd0b6
 def _reward(view):
     "Return how a search's rewards are read; like *Report*, without a row if nobody registered it here."
     if view.preset.get('conditional'): needed('conditional.labelled')
     objective = str(view.preset['search'].get('objective', 'is'))
     return REWARDS.get(objective, Reward(objective))
 
-# %% ../../nbs/many/132_run_views.ipynb #675071e7
+# %% ../../nbs/many/132_run_views.ipynb #5b243ed7
 def _searched(view, row, figures, what):
     "Return the best of some figures of a search."
     if not figures: return []
     value = (max if row.figure.better == 'higher' else min)(figures)
     return [Best(row.figure.title(view.preset.get('extractor', 'inception')), value, row.figure.text(value), row.figure.better, what)]
 
+# %% ../../nbs/many/132_run_views.ipynb #0e926157
 def best_so_far(
     view: RunView, # any run
 ) -> list: # of `Best`, the most telling first; empty if nothing has been measured
@@ -158,9 +165,10 @@ class Phase(NamedTuple):
     @property
     def text(self):
         "A few words, such as 'iteration 3 of 12'."
-        words = {'search': 'iteration {} of {}', 'rungs': '{} of {} measured at rungs', 'training': 'step {} of {}', 'done': 'everything is done'}
+        words = dict(search='iteration {} of {}', rungs='{} of {} measured at rungs', training='step {} of {}', done='everything is done')
         return words[self.what].format(f'{self.done:,}', f'{self.total:,}')
 
+# %% ../../nbs/many/132_run_views.ipynb #e8418319
 def _counts(view):
     "Return how many architectures a run trains from scratch, and how many measurements its rungs take."
     if view.alone: return 1, 0
@@ -188,6 +196,7 @@ def phase_of(
 _TAGS = {'search': lambda tag: tag == 'search/reward', 'rungs': lambda tag: tag.startswith('rungs/'),
          'training': lambda tag: tag.startswith('train/') and tag.endswith('/d_loss') and not tag.startswith('train/candidate')}
 
+# %% ../../nbs/many/132_run_views.ipynb #05e99bd1
 def _points(file, what):
     "Yield (time, how much was done since the first of them) from a file of TensorBoard events."
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
@@ -222,6 +231,7 @@ class Curve(NamedTuple):
     xs: list
     ys: list
 
+# %% ../../nbs/many/132_run_views.ipynb #b3d2759c
 def _searching(view):
     "Yield the curves of a search."
     if not (records := view.of('search')): return
@@ -233,14 +243,15 @@ def _searching(view):
     for key, y in (('d_loss', 'loss of D in the search'), ('g_loss', 'loss of G in the search')):
         if all(key in r for r in records): yield Curve(y, 'iteration', '', xs, [r[key] for r in records])
 
-# %% ../../nbs/many/132_run_views.ipynb #b3d2759c
+# %% ../../nbs/many/132_run_views.ipynb #7955f8f4
 def curves_of(
     view: RunView, # any run
 ) -> list: # of `Curve`
     "Return the curves of a run: those of its search, and those of each training from scratch."
     extractor, found = view.preset.get('extractor', 'inception'), [*_searching(view)]
     title = lambda key: METRICS[key].figures[key].title(extractor)
-    for kind, key, y in (('eval', 'fid', title('fid')), ('eval', 'score', title('score')), ('train', 'd_loss', 'loss of D'), ('train', 'g_loss', 'loss of G')):
+    kinds = [('eval', key, title(key)) for key in ('fid', 'score')] + [('train', f'{net.lower()}_loss', f'loss of {net}') for net in 'DG']
+    for kind, key, y in kinds:
         records = [r for r in view.of(kind) if not r['name'].startswith('candidate') and r.get(key) is not None]
         for name in dict.fromkeys(r['name'] for r in records):
             its = [r for r in records if r['name'] == name]
@@ -263,6 +274,7 @@ def _pictures(view):
     files = sorted((view.path / 'samples').rglob('*.png'), key=lambda f: (f.lstat().st_mtime_ns, f.name), reverse=True)
     return (f for f in files if not _outside(f, view.root))
 
+# %% ../../nbs/many/132_run_views.ipynb #d1f8af06
 def newest_samples(
     view: RunView, # any run
 ) -> Path: # None if there are none
@@ -273,6 +285,7 @@ def newest_samples(
     if view.samples[0] != times: view.samples = times, next(_pictures(view), None)
     return view.samples[1]
 
+# %% ../../nbs/many/132_run_views.ipynb #49d2c4be
 def first_row(
     file, # a PNG grid of square pictures, 8 in a row
 ) -> bytes: # PNG

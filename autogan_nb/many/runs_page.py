@@ -55,8 +55,10 @@ class RunsPage:
             return self.kept[key][1]
 
 # %% ../../nbs/many/134_runs_page.ipynb #e927fbf4
+_BACK = '<p><a href="/">← all runs</a></p>'
 _HEADS = ('', 'run', 'state', '', 'best so far', 'progress', 'time left', 'changed')
 
+# %% ../../nbs/many/134_runs_page.ipynb #7b27b0f9
 @patch
 def table_page(self: RunsPage, views, query):
     "Show all runs."
@@ -66,9 +68,11 @@ def table_page(self: RunsPage, views, query):
                        if (n := [*states.values()].count(state)))
     said = f'{len(views)} run{"s" * (len(views) != 1)}: {counts}' if views else (
         'There is no run in this folder yet. One that autogan_search or autogan_train makes here will appear by itself.')
-    heads = ''.join(f'<th data-column="{i}"><button type="button">{head}</button></th>' if head else '<th></th>' for i, head in enumerate(_HEADS))
+    heads = ''.join(f'<th data-column="{i}"><button type="button">{head}</button></th>' if head else '<th></th>'
+                    for i, head in enumerate(_HEADS))
     rows = ''.join(table_row(view, states[view.name], now) for view in order)
-    body = (f'<h1>Runs in {escaped(self.root.name)}</h1><div id="sum" class="sum" data-live><span id="count">{said}</span></div><div class="bar">'
+    body = (f'<h1>Runs in {escaped(self.root.name)}</h1><div id="sum" class="sum" data-live><span id="count">{said}</span></div>'
+            '<div class="bar">'
             '<input id="filter" type="search" placeholder="Filter: a name, a setting, running, ..." aria-label="filter the runs">'
             '<button id="compare" form="ticked">Compare the ticked runs</button></div><form id="ticked" action="/compare">'
             f'<table id="runs"><thead><tr>{heads}</tr></thead><tbody id="rows" data-live>{rows}</tbody></table></form>')
@@ -81,19 +85,22 @@ def _architectures(archs, views):
     try: return compare(archs, views[0].preset['final_gan']['bottom'])._repr_html_() if archs else '<p class="note">None is known yet.</p>'
     except Exception as error: return f'<p class="note">They cannot be drawn: {escaped(error)}</p>'
 
+# %% ../../nbs/many/134_runs_page.ipynb #45ad36aa
 def _table(rows, head):
     line = lambda tag, texts: '<tr>' + ''.join(f'<{tag}>{escaped(text)}</{tag}>' for text in texts) + '</tr>'
     return f'<div class="wide-box"><table class="settings">{line("th", head)}{"".join(line("td", row) for row in rows)}</table></div>'
 
+# %% ../../nbs/many/134_runs_page.ipynb #d918a675
 def _facts(view, state):
     "Show how a run is doing."
     changed = f'<time title="{time.ctime(view.changed)}">{ago(time.time() - view.changed)}</time>'
-    facts = dict(state=badge(state), best=show_best(view), progress=show_progress(view), left=escaped(show_left(view, state)), changed=changed)
+    facts = dict(state=badge(state), best=show_best(view), progress=show_progress(view),
+                 left=escaped(show_left(view, state)), changed=changed)
     named = {'best': 'best so far', 'left': 'time left'}
     return '<dl class="facts">' + ''.join(f'<div{" class=wide" * (key == "progress")}><dt>{named.get(key, key)}</dt><dd>{value}</dd></div>'
                                           for key, value in facts.items() if value) + '</dl>'
 
-# %% ../../nbs/many/134_runs_page.ipynb #45ad36aa
+# %% ../../nbs/many/134_runs_page.ipynb #b4ec47fa
 def _drawn(view):
     "Show curves, architectures and settings of a run."
     curves = curves_of(view)
@@ -106,16 +113,17 @@ def _drawn(view):
                           f'<details><summary>All settings and versions</summary>{_table(flat, ("setting", "value"))}</details>')
     return ''.join(f'<section id="{name}">{part}</section>' for name, part in parts.items())
 
+# %% ../../nbs/many/134_runs_page.ipynb #4503a370
 @patch
 def run_page(self: RunsPage, view, query):
     "Show one run."
     state, picture = state_of(view), show_picture('samples', view)
-    body = f'<p><a href="/">← all runs</a></p><h1>{escaped(view.name)}</h1><div id="live" data-live><section id="facts">{_facts(view, state)}</section>'
+    body = f'{_BACK}<h1>{escaped(view.name)}</h1><div id="live" data-live><section id="facts">{_facts(view, state)}</section>'
     if not view.why:
         body += f'<section id="samples" class="samples">{f"<h2>Newest samples</h2>{picture}" if picture else ""}</section>'
         body += self.once('run', [view], lambda: _drawn(view))
-        body += f'<section id="more"><p><a href="{escaped(address_of("report", view.name))}">The report of this run</a>: all of it on one page, ' \
-                'with every picture; it takes some seconds to draw.</p></section>'
+        body += (f'<section id="more"><p><a href="{escaped(address_of("report", view.name))}">The report of this run</a>: '
+                 'all of it on one page, with every picture; it takes some seconds to draw.</p></section>')
     return whole_page(f'{view.name}: {state}', body + '</div>', 3 if state == 'running' else 10)
 
 # %% ../../nbs/many/134_runs_page.ipynb #89e87aef
@@ -126,6 +134,7 @@ def _spokesman(view):
     who = next((name for name in view.archs if name in trained), trained[-1] if trained else '')
     return [c for c in curves if c.who in ('', who)]
 
+# %% ../../nbs/many/134_runs_page.ipynb #78f13e2c
 def _compared(views):
     "Show some runs side by side."
     archs = {v.name: next(iter(v.archs.values())) for v in views if v.archs}
@@ -135,15 +144,17 @@ def _compared(views):
                  architectures=f'<h2>Architectures</h2>{_architectures(archs, views)}', settings=f'<h2>Settings that differ</h2>{said}')
     return ''.join(f'<section id="{name}">{part}</section>' for name, part in parts.items())
 
+# %% ../../nbs/many/134_runs_page.ipynb #a202d15f
 @patch
 def compare_page(self: RunsPage, views, query):
     "Compare the runs that the query names."
     names = [unquote(text, errors='surrogateescape') for text in dict.fromkeys(query.get('run', ()))]
     chosen = [views[name] for name in names if name in views and not views[name].why][:2 * len(COLOURS)]
-    if len(chosen) < 2: return whole_page('Compare', '<p><a href="/">← all runs</a></p><p>Tick two or more runs that can be read.</p>', 10)
+    if len(chosen) < 2: return whole_page('Compare', f'{_BACK}<p>Tick two or more runs that can be read.</p>', 10)
     states = [state_of(view) for view in chosen]
-    table = ''.join(f'<tr><td>{link_to(v)}</td><td>{badge(s)}</td><td>{show_best(v)}</td><td>{show_progress(v)}</td></tr>' for v, s in zip(chosen, states))
-    body = (f'<p><a href="/">← all runs</a></p><h1>{len(chosen)} runs compared</h1>{legend([v.name for v in chosen])}<div id="live" data-live>'
+    cells = [(link_to(v), badge(s), show_best(v), show_progress(v)) for v, s in zip(chosen, states)]
+    table = ''.join(f'<tr>{"".join(f"<td>{cell}</td>" for cell in row)}</tr>' for row in cells)
+    body = (f'{_BACK}<h1>{len(chosen)} runs compared</h1>{legend([v.name for v in chosen])}<div id="live" data-live>'
             f'<section id="facts" class="wide-box"><table class="settings overview">{table}</table></section>'
             f'{self.once("compare", chosen, lambda: _compared(chosen))}</div>')
     return whole_page('Compared: ' + ', '.join(v.name for v in chosen), body, 3 if 'running' in states else 10)
@@ -155,16 +166,19 @@ class Drawn(NamedTuple):
     page: str = None # HTML; None: it is being drawn
     since: float = 0. # when it was drawn
 
+# %% ../../nbs/many/134_runs_page.ipynb #61589870
 @patch
 def _draw(self: RunsPage, view):
     "Draw the report of a run."
     with self.drawing, TemporaryDirectory() as folder:
         try:
-            if any(not f.resolve().is_relative_to(self.root) for f in view.path.rglob('*')): raise ValueError('a link leads out of the folder')
+            inside = all(f.resolve().is_relative_to(self.root) for f in view.path.rglob('*'))
+            if not inside: raise ValueError('a link leads out of the folder')
             page = needed('practice.report').write_report(view.path, Path(folder) / 'report.html').read_text()
         except Exception as error: page = whole_page(view.name, f'<p>The report cannot be drawn: {escaped(error)}</p>', 60)
     with self.lock: self.reports[view.name] = Drawn(view.stamp, page, time.monotonic())
 
+# %% ../../nbs/many/134_runs_page.ipynb #56c4c92d
 @patch
 def report_page(self: RunsPage, view, query):
     "Show the report of a run, and draw it first if that is needed."
@@ -176,7 +190,7 @@ def report_page(self: RunsPage, view, query):
         if not old or old.page:
             self.reports = {name: drawn for name, drawn in [*self.reports.items()][-20:]} | {view.name: Drawn(view.stamp)}
             threading.Thread(target=self._draw, args=(view,), daemon=True).start()
-    return whole_page(view.name, f'<p><a href="/">← all runs</a></p><h1>{escaped(view.name)}</h1><div id="live" data-live><p id="wait">'
+    return whole_page(view.name, f'{_BACK}<h1>{escaped(view.name)}</h1><div id="live" data-live><p id="wait">'
                       'The report is being drawn; it takes some seconds and appears by itself.</p></div>', 1)
 
 # %% ../../nbs/many/134_runs_page.ipynb #d2f499d6
@@ -186,17 +200,20 @@ class Answer(NamedTuple):
     kind: str # content type
     body: bytes
 
-def _says(status, text):
-    return Answer(status, 'text/html; charset=utf-8', whole_page(text, f'<p><a href="/">← all runs</a></p><p>{escaped(text)}</p>', 60).encode())
+# %% ../../nbs/many/134_runs_page.ipynb #2b3ed557
+def _html(page, status=200): return Answer(status, 'text/html; charset=utf-8', page.encode(errors='replace'))
+def _says(status, text): return _html(whole_page(text, f'{_BACK}<p>{escaped(text)}</p>', 60), status)
 
+# %% ../../nbs/many/134_runs_page.ipynb #2622a586
 @patch
 def picture_of(self: RunsPage, view, kind):
     "Return the newest samples of a run as PNG: 'samples' or, of the first row, 'picture'."
     if not (file := newest_samples(view)): return _says(404, 'There are no samples yet.')
     make = lambda: first_row(file) if kind == 'picture' else file.read_bytes()
     try: return Answer(200, 'image/png', make())
-    except (OSError, ValueError, SyntaxError): return Answer(200, 'image/svg+xml', b'<svg xmlns="http://www.w3.org/2000/svg"/>')  # damaged: nothing
+    except (OSError, ValueError, SyntaxError): return Answer(200, 'image/svg+xml', b'<svg xmlns="http://www.w3.org/2000/svg"/>') # damaged
 
+# %% ../../nbs/many/134_runs_page.ipynb #17ff49ed
 @patch
 def answer(self: RunsPage,
     target: str, # of the request: '/run/digits/A?...'
@@ -205,18 +222,20 @@ def answer(self: RunsPage,
     try: url = urlsplit('//runs/' + target.lstrip('/'))
     except ValueError: return _says(404, 'There is no such page.')
     kind, _, name = url.path.lstrip('/').partition('/')
-    query, views, name = parse_qs(url.query, max_num_fields=100, errors='surrogateescape'), self.look(), unquote(name, errors='surrogateescape')
+    query, views = parse_qs(url.query, max_num_fields=100, errors='surrogateescape'), self.look()
+    name = unquote(name, errors='surrogateescape')
     for_all, for_one = {'': self.table_page, 'compare': self.compare_page}, {'run': self.run_page, 'report': self.report_page}
-    if kind in for_all and not name: return Answer(200, 'text/html; charset=utf-8', for_all[kind](views, query).encode(errors='replace'))
+    if kind in for_all and not name: return _html(for_all[kind](views, query))
     if name not in views: return _says(404, 'There is no such page.')
     if kind in ('picture', 'samples'): return self.picture_of(views[name], kind)
     if kind not in for_one: return _says(404, 'There is no such page.')
-    return Answer(200, 'text/html; charset=utf-8', for_one[kind](views[name], query).encode(errors='replace'))
+    return _html(for_one[kind](views[name], query))
 
 # %% ../../nbs/many/134_runs_page.ipynb #6a98035b
 _POLICY = ("default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
            f"frame-ancestors 'none'; script-src 'sha256-{base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()}'")
 
+# %% ../../nbs/many/134_runs_page.ipynb #76b3413a
 def is_local(
     host: str, # a name or an address
 ) -> bool:
@@ -224,11 +243,13 @@ def is_local(
     try: return host == 'localhost' or ip_address(host).is_loopback
     except ValueError: return False
 
+# %% ../../nbs/many/134_runs_page.ipynb #5dd93d2e
 def _host(text):
     "Return the host of a request without its port; an empty text for nonsense."
     try: return urlsplit(f'//{text}').hostname or ''
     except ValueError: return ''
 
+# %% ../../nbs/many/134_runs_page.ipynb #30aece55
 class Handler(BaseHTTPRequestHandler):
     "Answer GET and HEAD from a `RunsPage`, and nothing else."
     server_version, sys_version, timeout = 'autogan_report', '', 30
@@ -254,8 +275,9 @@ class Handler(BaseHTTPRequestHandler):
         tag = f'"{hashlib.sha1(answer.body).hexdigest()}"'
         if answer.status == 200 and self.headers.get('If-None-Match') == tag: answer = answer._replace(status=304, body=b'')
         self.send_response(answer.status)
-        headers = {'Content-Type': answer.kind, 'Content-Length': len(answer.body), 'ETag': tag, 'Cache-Control': 'no-cache', 'Allow': 'GET, HEAD',
-                   'Content-Security-Policy': _POLICY, 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer'}
+        headers = {'Content-Type': answer.kind, 'Content-Length': len(answer.body), 'ETag': tag, 'Cache-Control': 'no-cache',
+                   'Allow': 'GET, HEAD', 'Content-Security-Policy': _POLICY, 'X-Content-Type-Options': 'nosniff',
+                   'Referrer-Policy': 'no-referrer'}
         for name, value in headers.items(): self.send_header(name, str(value))
         self.end_headers()
         if self.command != 'HEAD': self.wfile.write(answer.body)
@@ -268,6 +290,7 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request, client_address):
         if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)): super().handle_error(request, client_address)
 
+# %% ../../nbs/many/134_runs_page.ipynb #cc451cc9
 def make_server(
     root, # a folder with runs at any depth
     host: str = '127.0.0.1', # name or address to listen at
