@@ -19,9 +19,7 @@ from .shell import command, dashed, end, needed, plain_errors
 
 # %% ../nbs/06_cli.ipynb #c90f5f63
 @contextmanager
-def resumable(
-    job, # a `Job` that runs inside the `with`
-):
+def resumable(job): # job: a `Job` that runs inside the `with`
     "End the program with one sentence that says how to continue, after a signal, a full disk or too many faults."
     recovery, go_on = needed('practice.recovery'), f'continue with {Path(sys.argv[0]).name} --resume {shlex.quote(str(job.run.path))}'
     job.signals = recovery.StopSignals()
@@ -129,9 +127,7 @@ def autogan_search(options: SearchOptions):
     _carry_out(needed('tools.halved').halved_job, job, options.no_report)
 
 # %% ../nbs/06_cli.ipynb #74583795
-def find_arch(
-    text: str, # what `Architecture.parse` reads, or a run folder
-): # an `Architecture`; of a run: the selected one
+def find_arch(text: str): # text: what `Architecture.parse` reads, or a run folder; returns an `Architecture`, of a run the selected one
     "Return the architecture that a text describes or a run selected; raise ValueError if there is none."
     found, parse = Path(text) / 'architectures.json', needed('search.space').Architecture.parse
     if not found.exists(): return parse(text)
@@ -306,28 +302,32 @@ class ExportOptions:
 def autogan_export(options: ExportOptions):
     "Export a generator for other programs, and check that it still draws the same images."
     with plain_errors(ExportOptions):
-        generator = needed('tools.reading').find_generator(options.source, arch=options.arch)
-        needed('practice.sharing').export_generator(generator, options.out)
+        needed('practice.sharing').export_generator(needed('tools.reading').find_generator(options.source, arch=options.arch), options.out)
     print(options.out)
 
 # %% ../nbs/06_cli.ipynb #30b835c2
 @dataclass(frozen=True)
 class ReportOptions:
     "What to show."
-    run: str # folder of a run that is finished, stopped, or still going
+    run: str # folder of a run that is finished, stopped, or still going; with --serve, a folder of runs
     out: str = None # page to write, .html, with its notebook beside it; report.html in the run folder by default
+    serve: bool = False # show all runs below the folder in the browser, renewed while they go, until Ctrl-C
+    host: str = '127.0.0.1' # with --serve: name or address to serve at; only this machine can reach the default
+    port: int = 8000 # with --serve: 0 takes a free one
     quiet: bool = False # no progress bars
 
-# %% ../nbs/06_cli.ipynb #96089ad3
 @command
 def autogan_report(options: ReportOptions):
-    "Show a run on one page: architectures, curves, preferences, images, settings."
+    "Show a run on one page: architectures, curves, preferences, images, settings; or all runs of a folder in the browser."
     with plain_errors(ReportOptions):
+        for name in given(options).keys() & ({'out'} if options.serve else {'host', 'port'}):
+            raise ValueError(f'--{name} is for {"one page, not for" if options.serve else "pages shown with"} --serve')
+        if options.serve: return needed('many.runs_page').serve_runs(options.run, options.host, options.port)
         if needs := needs_of_report(): raise ImportError(needs)
         for file in [Path(options.out), Path(options.out).with_suffix('.ipynb')] if (options.out or '').endswith('.html') else []:
             if file.exists(): raise FileExistsError(f'{str(file)!r} exists already: choose another --out')
-        page = needed('practice.report').write_report(options.run, options.out, options.quiet)
-    print(page)
+        print(needed('practice.report').write_report(options.run, options.out, options.quiet))
+
 
 # %% ../nbs/06_cli.ipynb #3623df03
 @dataclass(frozen=True)
