@@ -81,7 +81,7 @@ def test_a_training_starts_from_a_model(name, data):
     start = dict(G=G.state_dict(), D=D.state_dict(), layers=dict(G=G.layers, D=D.layers))
     tuned = training_of(preset_of(name), ARCH, data, seed=1, start=start)
     assert tuned.trainer.G.layers == G.layers
-    own = {part: weight for part, weight in G.state_dict().items() if 'captions' not in part}      # the encoder of sentences is trained anew
+    own = {part: weight for part, weight in G.state_dict().items() if 'captions' not in part}      # that encoder is trained anew
     assert all(torch.equal(tuned.trainer.G.state_dict()[part], weight) for part, weight in own.items())
     tuned.advance(1)
 

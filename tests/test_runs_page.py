@@ -83,7 +83,8 @@ def server(root):
 def raw(server, line, *headers):
     "Send a request as it stands; return the answer as bytes."
     with socket.create_connection(server.server_address[:2], timeout=20) as s:
-        s.sendall(line if isinstance(line, bytes) else '\r\n'.join([f'{line} HTTP/1.0', *(headers or ['Host: localhost']), '', '']).encode())
+        text = '\r\n'.join([f'{line} HTTP/1.0', *(headers or ['Host: localhost']), '', ''])
+        s.sendall(line if isinstance(line, bytes) else text.encode())
         found = b''
         while part := s.recv(65536): found += part
     return found
@@ -101,11 +102,16 @@ def state(root): return {f: (f.read_bytes(), f.stat().st_mtime_ns) for f in root
 
 # Safety
 
-ELSEWHERE = ['/../secret.txt', '/run/../../secret.txt', '/run/../secret.txt', '/run/%2e%2e/secret.txt', '/run/..%2fsecret.txt', '/run/..%252fsecret.txt',
-             '/run/one/../../secret.txt', '/run/one%2f..%2f..%2fsecret.txt', '/samples/../secret.txt', '/picture/..%2fsecret.txt', '/report/..%2fsecret.txt',
-             '/run/..\\secret.txt', '/run/..%5csecret.txt', '/secret.txt', '//secret.txt', '/run//etc/passwd', '/run/%2fetc%2fpasswd', '//etc/passwd',
-             '/etc/passwd', 'file:///etc/passwd', 'http://localhost/../secret.txt', '/run/one%00', '/run/one%00.html', '/run/%00', '/one/config.json',
-             '/run/one/config.json', '/samples/one/../../secret.txt', '/run/link', '/samples/link', '/run/link/config.json', '/run/', '/run/%ff%fe',
+ELSEWHERE = ['/../secret.txt', '/run/../../secret.txt', '/run/../secret.txt', '/run/%2e%2e/secret.txt', '/run/..%2fsecret.txt',
+             '/run/..%252fsecret.txt',
+             '/run/one/../../secret.txt', '/run/one%2f..%2f..%2fsecret.txt', '/samples/../secret.txt', '/picture/..%2fsecret.txt',
+             '/report/..%2fsecret.txt',
+             '/run/..\\secret.txt', '/run/..%5csecret.txt', '/secret.txt', '//secret.txt', '/run//etc/passwd', '/run/%2fetc%2fpasswd',
+             '//etc/passwd',
+             '/etc/passwd', 'file:///etc/passwd', 'http://localhost/../secret.txt', '/run/one%00', '/run/one%00.html', '/run/%00',
+             '/one/config.json',
+             '/run/one/config.json', '/samples/one/../../secret.txt', '/run/link', '/samples/link', '/run/link/config.json', '/run/',
+             '/run/%ff%fe',
              '/compare/one', '/run', '/[', '/run/one;/../../secret.txt', '/static/one', '/samples/pictures/trained-0000400.png']
 
 
@@ -144,7 +150,8 @@ def test_names_are_text_and_pages_load_nothing_from_elsewhere(server, root):
         status, headers, page = get(server, target)
         assert status == 200 and page.count('<script') == 1 and '<img src=x' not in page
         assert 'http' not in page.replace('http://www.w3.org/', '') and '@import' not in page
-        assert "default-src 'none'" in headers['Content-Security-Policy'] and "'unsafe-inline'; img-src" in headers['Content-Security-Policy']
+        assert "default-src 'none'" in headers['Content-Security-Policy']
+        assert "'unsafe-inline'; img-src" in headers['Content-Security-Policy']
     for name in (SCRIPT, QUOTES):
         links = [line.split('"')[0] for line in get(server)[2].split('href="')[1:]]
         found = [get(server, link)[2] for link in links if link.startswith('/run/')]
@@ -152,8 +159,10 @@ def test_names_are_text_and_pages_load_nothing_from_elsewhere(server, root):
 
 
 def test_only_a_local_name_is_answered_on_loopback(server):
-    for host in ('localhost', '127.0.0.1:80', '[::1]:8000', 'LOCALHOST'): assert raw(server, 'GET /', f'Host: {host}').split()[1] == b'200', host
-    for host in ('evil.example', '127.0.0.1.evil.example', '', '10.0.0.1', '[:::'): assert raw(server, 'GET /', f'Host: {host}').split()[1] in (b'403', b'400'), host
+    for host in ('localhost', '127.0.0.1:80', '[::1]:8000', 'LOCALHOST'):
+        assert raw(server, 'GET /', f'Host: {host}').split()[1] == b'200', host
+    for host in ('evil.example', '127.0.0.1.evil.example', '', '10.0.0.1', '[:::'):
+        assert raw(server, 'GET /', f'Host: {host}').split()[1] in (b'403', b'400'), host
 
 
 def test_a_page_that_has_not_changed_is_not_sent_again(server):
@@ -163,9 +172,11 @@ def test_a_page_that_has_not_changed_is_not_sent_again(server):
 
 # Runs of all kinds
 
-BROKEN = {'config.json': ['', '{', '[]', '{"config": 1}', '{"config": {"preset": []}, "versions": {}}', '{"config": {"preset": {}}, "versions": {}}', '\x00\xff',
+BROKEN = {'config.json': ['', '{', '[]', '{"config": 1}', '{"config": {"preset": []}, "versions": {}}',
+                          '{"config": {"preset": {}}, "versions": {}}', '\x00\xff',
                           '[' * 100_000],
-          'log.jsonl': ['null\n', '{\n', '\x00\xff\n', '{"kind": "train"}\n', '{"kind": "eval", "name": 1, "step": "x", "fid": "y"}\n', '{"kind": "search"}\n'],
+          'log.jsonl': ['null\n', '{\n', '\x00\xff\n', '{"kind": "train"}\n', '{"kind": "eval", "name": 1, "step": "x", "fid": "y"}\n',
+                        '{"kind": "search"}\n'],
           'scores.json': ['[]', '{', 'null', '{"trained": 1}', '{"trained": {"fid": "x"}}'],
           'architectures.json': ['{', 'null', '[1]', '[{"name": "x", "arch": "unknown"}]']}
 
@@ -186,7 +197,8 @@ def test_a_broken_run_breaks_no_page(template, tmp_path, name):
 
 def test_a_damaged_picture_is_left_out(root):
     (root/'one/samples/training/trained-0000400.png').write_bytes(b'no picture')
-    assert RunsPage(root).answer('/picture/one')[:2] == (200, 'image/svg+xml') and RunsPage(root).answer('/picture/page').kind == 'image/png'
+    assert RunsPage(root).answer('/picture/one')[:2] == (200, 'image/svg+xml')
+    assert RunsPage(root).answer('/picture/page').kind == 'image/png'
 
 
 def test_a_real_run_finished_and_going(whole, tmp_path):
@@ -268,7 +280,8 @@ def test_the_command(root, tmp_path):
 
 
 @pytest.mark.parametrize('words, said', [
-    ('nowhere --serve', "'nowhere' does not exist: expected a folder of runs"), ('file --serve', "'file' is a file: expected a folder of runs"),
+    ('nowhere --serve', "'nowhere' does not exist: expected a folder of runs"),
+    ('file --serve', "'file' is a file: expected a folder of runs"),
     ('. --serve --port 70000', '--port is 70000, expected 0 to 65535'), ('. --serve --port x', "--port is 'x'"),
     ('. --serve --host 192.0.2.1', "--host is '192.0.2.1', which is not an address of this machine"),
     ('. --serve --host nobody.invalid', "--host is 'nobody.invalid', which is not a name"),
@@ -349,7 +362,8 @@ def test_two_ticked_runs_are_compared(opened):
     page.wait_for_url('**/compare?*')
     assert {text.strip() for text in page.locator('.legend li').all_inner_texts()} == {'one', QUOTES}
     assert page.locator('figure').count() == 4 and page.locator('figure').first.inner_text().count('generator steps') == 1
-    assert page.locator('figure').nth(0).locator('path[style*="#3b82f6"]').count() and page.locator('figure').nth(0).locator('path[style*="#e0702a"]').count()
+    assert page.locator('figure').nth(0).locator('path[style*="#3b82f6"]').count()
+    assert page.locator('figure').nth(0).locator('path[style*="#e0702a"]').count()
     assert [row.split('\t')[0] for row in page.locator('#settings tr').all_inner_texts()] == ['setting', 'seed']
     assert page.locator('#architectures svg').count() == 2
 
@@ -400,8 +414,10 @@ def test_a_report_appears_by_itself(opened, monkeypatch):
 TOO_WIDE = r'''() => {
   document.querySelectorAll('details').forEach(d => d.open = true)
   const boxed = e => { for (; e; e = e.parentElement) if (getComputedStyle(e).overflowX !== 'visible') return true }
-  const out = [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !boxed(e.parentElement.closest('main *')))
-  return [...(document.documentElement.scrollWidth > innerWidth ? ['the page scrolls sideways'] : []), ...out.slice(0, 3).map(e => e.outerHTML.slice(0, 90))] }'''
+  const out = [...document.querySelectorAll('main *')]
+    .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !boxed(e.parentElement.closest('main *')))
+  return [...(document.documentElement.scrollWidth > innerWidth ? ['the page scrolls sideways'] : []),
+    ...out.slice(0, 3).map(e => e.outerHTML.slice(0, 90))] }'''
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
@@ -411,10 +427,12 @@ def test_pages_fit_and_are_legible(opened, scheme, width):
         page = opened(target, width, scheme)
         page.wait_for_load_state('networkidle')
         assert page.evaluate(TOO_WIDE) == [], target
-        page.evaluate('document.querySelectorAll("#architectures").forEach(e => e.remove())')       # has tints, which the next test cannot add
+        # has tints, which the next test cannot add
+        page.evaluate('document.querySelectorAll("#architectures").forEach(e => e.remove())')
         assert page.evaluate(CONTRAST) == [], target
         dark = sum(map(int, page.evaluate('getComputedStyle(document.body).backgroundColor').strip('rgb()').split(','))) < 150
         assert dark == (scheme == 'dark')
 
 
-def test_names_are_found_once_and_in_order(root): assert [*find_runs(root)] == sorted([SCRIPT, QUOTES, 'deep/two', 'leaky', 'one', 'page', 'pictures'])
+def test_names_are_found_once_and_in_order(root):
+    assert [*find_runs(root)] == sorted([SCRIPT, QUOTES, 'deep/two', 'leaky', 'one', 'page', 'pictures'])
