@@ -29,6 +29,7 @@ class Wish:
 ANY = 3. # bound at the right end of the page's slider, which means none
 SHOWN = {False: 40, True: 16} # images in a grid, and in a walk
 
+# %% ../../nbs/many/133_demo.ipynb #10e58564
 def draw_wish(
     generator, # in eval mode
     wish: Wish, # what to draw
@@ -49,6 +50,7 @@ def skills(
     model, names = _model_of(generator), needed('tools.sampling').names_of
     return dict(classes=names(generator) if generator.n_classes else [], text=bool(model and model.from_text))
 
+# %% ../../nbs/many/133_demo.ipynb #f01b1472
 def _model_of(generator):
     name = generator.notes.get('model')
     return needed('models.models').get_model(name) if name else None
@@ -60,6 +62,7 @@ def _gradio():
     except ImportError: raise ImportError("the page needs Gradio: pip install 'autogan-nb[demo]'") from None
     return gradio
 
+# %% ../../nbs/many/133_demo.ipynb #d6908f70
 def _answer(gr, generator, moving):
     "Return the function that a button calls."
     def draw(seed, truncation, label, text):
@@ -68,6 +71,7 @@ def _answer(gr, generator, moving):
         except ValueError as error: raise gr.Error(str(error)) from None
     return draw
 
+# %% ../../nbs/many/133_demo.ipynb #fd9c4d19
 def demo_of(
     source: str, # a run folder, a generator file, or the name of a generator that comes with the package
     title: str = None, # of the page; None: the source
@@ -88,6 +92,7 @@ def demo_of(
         for moving, button in enumerate(buttons): button.click(_answer(gr, generator, moving), controls, picture)
     return page
 
+# %% ../../nbs/many/133_demo.ipynb #92d9b329
 def _described(generator):
     "Say in a line what draws here."
     model, size = _model_of(generator), f'{generator.size} x {generator.size} pixels'
@@ -102,6 +107,7 @@ class DemoOptions:
     host: str = '127.0.0.1' # address to listen on; 0.0.0.0: other machines may use the page
     port: int = 7860 # to listen on; 0: any that is free
 
+# %% ../../nbs/many/133_demo.ipynb #d3232a52
 @command
 def autogan_demo(options: DemoOptions):
     "Start a page on which anybody can draw with a generator."
@@ -124,11 +130,13 @@ def _scores_text(run):
     note = '' if extractor == 'inception' else '; they cannot be compared with published figures, which use Inception'
     return '\n'.join([f'{head}{note}.', '', '| | FID | score | images |', '|---|---:|---:|---|', *found])
 
+# %% ../../nbs/many/133_demo.ipynb #d940b81b
 def _selected(run):
     "Return the name of the contender that a run selected."
     rows = run.read_json('architectures.json')
     return next((row['name'] for row in rows if row.get('selected')), rows[0]['name'])
 
+# %% ../../nbs/many/133_demo.ipynb #6cf92bb4
 def write_hub_folder(
     run_folder, # of a finished run
     out, # folder to make
@@ -189,6 +197,7 @@ class PushOptions:
     demo: bool = False # also publish the page, as the Space user/name-demo
     out: str = None # instead: folder to write everything to, for a look at it
 
+# %% ../../nbs/many/133_demo.ipynb #aabfa17d
 def _upload(folder, repo, kind, private):
     "Make a repository on the Hub and upload a folder; return its address."
     api = import_module('huggingface_hub').HfApi()
@@ -197,6 +206,7 @@ def _upload(folder, repo, kind, private):
     api.upload_folder(folder_path=folder, repo_id=repo, repo_type=kind)
     return str(address)
 
+# %% ../../nbs/many/133_demo.ipynb #b505cd99
 def push(
     options: PushOptions, # what to publish
 ) -> list: # addresses, or folders with `out`
@@ -208,6 +218,7 @@ def push(
         if options.demo: made.append((write_space_folder(options.run, place/f'{name}-demo', name), f'{options.repo}-demo', 'space'))
         return [str(folder) if options.out else _upload(folder, repo, kind, options.private) for folder, repo, kind in made]
 
+# %% ../../nbs/many/133_demo.ipynb #e575d642
 @command
 def autogan_push(options: PushOptions):
     "Publish a run on the Hugging Face Hub: both networks and a card with images, scores and the command."

@@ -138,6 +138,7 @@ class Maps:
     def load_state_dict(self, state):
         for name, part in self.parts().items(): part.load_state_dict(state[name])
 
+# %% ../../nbs/models/88_stacked.ipynb #0cfd10af
 def _reader(channels, width=16):
     layers = [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
     return nn.Sequential(*layers, nn.Conv2d(width, 3, 3, padding=1), nn.Tanh())
@@ -171,6 +172,7 @@ class StructureAndStyle(Given):
         s, images = fake.images.split([3 + c, 3, c], 1)[1:]
         return F.mse_loss(self.maps.reader(images) if self.maps else structure(images), s)
 
+# %% ../../nbs/models/88_stacked.ipynb #262e5911
 def _is_number(text):
     try: return math.isfinite(float(text))
     except ValueError: return False
@@ -187,14 +189,18 @@ class GivenMaps(Technique):
     def state_dict(self): return self.maps.state_dict()
     def load_state_dict(self, state): self.maps.load_state_dict(state)
 
+# %% ../../nbs/models/88_stacked.ipynb #58445806
 def _values(gan): return [text.partition('=')[2] for text in gan.techniques if text.partition('=')[0] == 's2gan']
 
+# %% ../../nbs/models/88_stacked.ipynb #20280a56
 def _maps(data, gan, seed):
     places = [StructureAndStyle(value or None).place for value in _values(gan)]
     return [GivenMaps(Maps(data, place, seed)) for place in places if place]
 
+# %% ../../nbs/models/88_stacked.ipynb #83755a71
 def _check_maps(preset, data): _maps(data, preset.final_gan, 0)
 
+# %% ../../nbs/models/88_stacked.ipynb #225963df
 def _s2gan_settings(gan):
     added = in_levels('s2gan', gan)
     return gan if _values(gan) else added
@@ -336,6 +342,7 @@ def _turned(data, gan, seed):
     held = min(100, int(data.labels.bincount().min()) // 2)
     return [Stacked(train_classifier(data, seed, held_out_per_class=held)[0])]
 
+# %% ../../nbs/models/88_stacked.ipynb #15b23b92
 def _stacked_settings(gan):
     if gan.transforms: raise ValueError(f'transforms is {gan.transforms}, but sgan writes features beside the images: expected none')
     return gan

@@ -40,11 +40,13 @@ class SurveyBed:
 
 PLAIN_GANS = dict(gan=('GAN', dict(recipe='digits')), modern=('GAN, modern recipe', {})) # name to label and settings
 
+# %% ../../nbs/tools/127_survey.ipynb #6aa3761e
 def survey_models() -> list: # names
     "List the plain GANs, and the models in the order of their names."
     load_rooms()
     return [*PLAIN_GANS, *sorted(MODELS)]
 
+# %% ../../nbs/tools/127_survey.ipynb #cb61e759
 def label_of(
     name: str, # from `survey_models`
 ) -> str:
@@ -60,6 +62,7 @@ def survey_preset(
     how = PLAIN_GANS[name][1] if name in PLAIN_GANS else dict(model=name)
     return model_settings(configure('digits', **how, size=bed.size, steps=bed.steps, g_width=bed.g_width, d_width=bed.d_width))
 
+# %% ../../nbs/tools/127_survey.ipynb #7c931337
 def split_digits(
     size: int, # pixels
 ) -> tuple: # `ImageData` to train on, and held out images (n, 1, size, size) in [-1, 1]
@@ -78,6 +81,7 @@ def seen_in(
     with torch.no_grad(): classes = digit_extractor()(images).logits.argmax(1)
     return torch.cat([classes[:, None], facts_of(measure(to_uint8(images)), labels, limits)], 1)
 
+# %% ../../nbs/tools/127_survey.ipynb #e1ddbe6b
 @torch.no_grad()
 def words_as_asked(
     generator, # of a model that reads sentences, in eval mode
@@ -102,6 +106,7 @@ def class_as_asked(
     seen = digit_extractor()(generate_images(generator, z)).logits.argmax(1)
     return {'class': round((seen == generator.chosen(z[:, -1])).float().mean().item(), 4)}
 
+# %% ../../nbs/tools/127_survey.ipynb #7708a441
 def besides(
     name: str, # of the model
     generator, # trained, in eval mode
@@ -139,6 +144,7 @@ def survey_row(
     if grids and not seed: save_png(Path(grids)/f'{model}.png', generate_images(G, z), len(z))
     return row | {name: round(scores[name], 4) for name in ('score', 'fid', 'precision', 'recall')} | besides(model, G, data, held)
 
+# %% ../../nbs/tools/127_survey.ipynb #d182cf51
 def make_survey(
     path, # file to append to
     bed: SurveyBed = SurveyBed(), # what all share
@@ -181,6 +187,7 @@ def survey_table(
     head = ['model', 'seeds', 'FID', 'recall', 'ms a step', 'reconstruction', 'asked']
     return DisplayText('\n'.join('  '.join(f'{cell:>18}' for cell in line) for line in [head, *cells]), html_table(cells, head))
 
+# %% ../../nbs/tools/127_survey.ipynb #d2a009fe
 def _cells(name, rows, diverged):
     column = lambda key, digits: spread_text([row[key] for row in rows if key in row], digits)
     asked = [row['asked'] for row in rows if 'asked' in row]
