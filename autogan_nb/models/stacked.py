@@ -192,7 +192,6 @@ class GivenMaps(Technique):
 # %% ../../nbs/models/88_stacked.ipynb #58445806
 def _values(gan): return [text.partition('=')[2] for text in gan.techniques if text.partition('=')[0] == 's2gan']
 
-# %% ../../nbs/models/88_stacked.ipynb #20280a56
 def _maps(data, gan, seed):
     places = [StructureAndStyle(value or None).place for value in _values(gan)]
     return [GivenMaps(Maps(data, place, seed)) for place in places if place]
