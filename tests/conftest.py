@@ -48,6 +48,13 @@ def whole(tmp_path_factory):
     return SimpleNamespace(data=data, path=path, snapshots=snapshots(folder/'snapshots'), seconds=time.monotonic() - start, out=out)
 
 
+@pytest.fixture(scope='module')
+def chromium():
+    "Start a browser."
+    from browsers import browser_started
+    with browser_started() as browser: yield browser
+
+
 def pytest_configure():
     import kernels
     kernels.use()

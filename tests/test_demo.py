@@ -1,6 +1,5 @@
 "The page of autogan_demo in a real browser, on loopback; needs the extra `demo`."
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,6 @@ import pytest
 
 pytest.importorskip('gradio', reason="Gradio is missing: pip install 'autogan-nb[demo]'")
 ROOT = Path(__file__).resolve().parent.parent
-BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 START = 'import sys; sys.argv[0] = "autogan_demo"; from autogan_nb.many.demo import autogan_demo; autogan_demo.shell()'
 
 
@@ -27,19 +25,14 @@ def address():
 
 
 @pytest.fixture(scope='module')
-def page(address):
+def page(address, chromium):
     "Return the page in a browser, with what it asked for and what it complained about."
-    playwright = pytest.importorskip('playwright.sync_api')
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with playwright.sync_playwright() as p:
-        try: browser = p.chromium.launch(executable_path=path, args=['--no-sandbox'])
-        except playwright.Error as error: pytest.skip(f'no browser: {str(error).splitlines()[0]}')
-        page = browser.new_page(viewport=dict(width=1000, height=760))
-        page.asked, page.said = [], []
-        page.on('request', lambda request: page.asked.append(request.url))
-        page.on('console', lambda message: page.said.append(message.text) if message.type == 'error' else None)
-        page.goto(address)
-        yield page
+    page = chromium.new_page(viewport=dict(width=1000, height=760))
+    page.asked, page.said = [], []
+    page.on('request', lambda request: page.asked.append(request.url))
+    page.on('console', lambda message: page.said.append(message.text) if message.type == 'error' else None)
+    page.goto(address)
+    return page
 
 
 def shown(page): return page.locator('img[alt="drawn images"]').get_attribute('src')

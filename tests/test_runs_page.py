@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 import pytest
 from PIL import Image
 from survival import Running, run
-from test_site import BROWSERS, CONTRAST, cannot
+from test_site import CONTRAST
 
 from autogan_nb.many.run_views import RunView, find_runs, state_of
 from autogan_nb.many.runs_page import RunsPage, make_server
@@ -302,19 +302,6 @@ def test_a_host_that_others_reach_is_warned_of(root, tmp_path):
 
 
 # In a browser
-
-@pytest.fixture(scope='module')
-def chromium():
-    "Start a browser: one that is installed, else Playwright's own."
-    api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with api.sync_playwright() as playwright:
-        args = ['--no-sandbox'] if os.name == 'posix' and os.geteuid() == 0 else []
-        try: browser = playwright.chromium.launch(executable_path=path, args=args)
-        except api.Error as e: cannot(f'no browser: {str(e).splitlines()[0]}')
-        yield browser
-        browser.close()
-
 
 @pytest.fixture
 def opened(chromium, server):

@@ -20,6 +20,8 @@ import nbformat
 import pytest
 import yaml
 
+from browsers import cannot
+
 ROOT = Path(__file__).resolve().parent.parent
 SIDEBAR = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))['website']['sidebar']['contents']
 PAGES = [c.removesuffix('.ipynb') for s in SIDEBAR for c in s['contents']]
@@ -29,15 +31,9 @@ MODULES = [name for name, path in NOTEBOOKS.items() if path.stem not in ('index'
 GITHUB = 'https://github.com/autogan-nb/autogan_nb/blob/main'
 COLAB = 'https://colab.research.google.com/github/autogan-nb/autogan_nb/blob/main'
 MOST_MB, WIDE, PHONE = 1.5, 1280, 390
-BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 KATEX = re.compile(r'https://cdn\.jsdelivr\.net/npm/katex@([\w.]+)/dist/(.+)')         # smalldocs names a version, Quarto's pandoc `latest`
 DEBIAN_KATEX = Path('/usr/share/javascript/katex')
 TEXT = ('.html', '.css', '.js', '.json', '.svg', '.txt', '.md', '.xml')
-
-
-def cannot(reason):
-    "Fail on GitHub, where nothing may be missing; elsewhere skip the test and say why."
-    (pytest.fail if os.environ.get('CI') else pytest.skip)(reason)
 
 
 # The site, a server and a browser
@@ -112,20 +108,6 @@ def katex():
     def find(version, file): return next(f for f in (dist(version)/file, dist(version)/file.replace('.min', '')) if f.exists())
 
     return find
-
-
-@pytest.fixture(scope='module')
-def chromium():
-    "Start a browser: one that is installed, else Playwright's own."
-    api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with api.sync_playwright() as playwright:
-        args = ['--no-sandbox'] if os.name == 'posix' and os.geteuid() == 0 else []
-        try: browser = playwright.chromium.launch(executable_path=path, args=args)
-        except api.Error as e:
-            cannot(f'no browser: neither one of {", ".join(BROWSERS)} nor `playwright install chromium`: {str(e).splitlines()[0]}')
-        yield browser
-        browser.close()
 
 
 class Reader:

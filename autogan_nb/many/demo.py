@@ -7,7 +7,7 @@ __all__ = ['ANY', 'SHOWN', 'Wish', 'draw_wish', 'skills', 'demo_of', 'DemoOption
            'write_space_folder', 'PushOptions', 'push', 'autogan_push']
 
 # %% ../../nbs/many/133_demo.ipynb #6e7a9486
-import json, re, shutil, tempfile
+import json, re, shutil, tempfile, time
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -33,10 +33,11 @@ SHOWN = {False: 40, True: 16} # images in a grid, and in a walk
 def draw_wish(
     generator, # in eval mode
     wish: Wish, # what to draw
+    folder, # where to write
     moving: bool = False, # a walk through the latents in place of a grid
-) -> Path: # of a new PNG or GIF file in a temporary folder
+) -> Path: # of a new PNG or GIF file
     "Draw what is wished for; ValueError if this generator cannot."
-    sampling, out = needed('tools.sampling'), Path(tempfile.mkdtemp(prefix='autogan_demo'))/('walk.gif' if moving else 'grid.png')
+    sampling, out = needed('tools.sampling'), Path(folder)/f'{time.time_ns()}.{"gif" if moving else "png"}'
     source = sampling.with_text(generator, wish.text) if (wish.text or '').strip() else generator
     latents = sampling.with_labels(sampling.Latents(wish.n, wish.seed, truncation=wish.truncation), generator, wish.label)
     sampling.write_samples(source, out, latents, max(1, 96 // generator.size))
@@ -63,11 +64,13 @@ def _gradio():
     return gradio
 
 # %% ../../nbs/many/133_demo.ipynb #d6908f70
-def _answer(gr, generator, moving):
-    "Return the function that a button calls."
+def _answer(gr, generator, folder, moving):
+    "Return the function that a button calls. Gradio serves copies of the files, so those of a minute ago can go."
     def draw(seed, truncation, label, text):
         wish = Wish(int(seed or 0), SHOWN[moving], None if truncation >= ANY else truncation, label or None, text)
-        try: return str(draw_wish(generator, wish, moving))
+        for file in Path(folder).iterdir():
+            if file.stat().st_mtime < time.time() - 60: file.unlink(missing_ok=True)
+        try: return str(draw_wish(generator, wish, folder, moving))
         except ValueError as error: raise gr.Error(str(error)) from None
     return draw
 
@@ -79,7 +82,8 @@ def demo_of(
     "Make a page on which anybody can draw with a generator; ImportError without Gradio."
     gr, generator = _gradio(), needed('tools.reading').find_generator(source)
     can, seed = skills(generator), dict(label='seed', value=0, precision=0, minimum=0)
-    with gr.Blocks(title=title or str(source), analytics_enabled=False) as page:
+    with gr.Blocks(title=title or str(source), analytics_enabled=False, delete_cache=(600, 3600)) as page:       # seconds
+        page.folder = tempfile.TemporaryDirectory(prefix='autogan_demo')                                  # goes with the page
         gr.Markdown(f'# {title or source}\n{_described(generator)}')
         with gr.Row():
             with gr.Column(scale=1):
@@ -87,9 +91,9 @@ def demo_of(
                             gr.Dropdown(can['classes'], label='class (none: all in turn)', visible=bool(can['classes']), value=None),
                             gr.Textbox(label='what to draw', visible=can['text'], placeholder='a thick seven leaning left')]
                 buttons = gr.Button('Draw', variant='primary'), gr.Button('Walk')
-            first = str(draw_wish(generator, Wish(n=SHOWN[False])))
+            first = str(draw_wish(generator, Wish(n=SHOWN[False]), page.folder.name))
             picture = gr.Image(first, type='filepath', show_label=False, buttons=['download'], alt_text='drawn images', scale=2)
-        for moving, button in enumerate(buttons): button.click(_answer(gr, generator, moving), controls, picture)
+        for moving, button in enumerate(buttons): button.click(_answer(gr, generator, page.folder.name, moving), controls, picture)
     return page
 
 # %% ../../nbs/many/133_demo.ipynb #92d9b329

@@ -85,7 +85,7 @@ def _held(view):
     try: owner = os.stat(view.path / 'process.json').st_mtime_ns
     except OSError: owner = None
     if owner is not None and view.idle == owner: return False
-    held = needed('practice.report')._in_use(view.path)
+    held = needed('practice.report').in_use(view.path)
     view.idle = None if held else owner
     return held
 
@@ -263,7 +263,7 @@ def settings_that_differ(
     views: list, # of `RunView`
 ) -> dict: # dotted name to a text for each run, only where they differ
     "Compare the settings, seeds and versions of some runs."
-    each = [dict(needed('practice.report')._flat(v.preset | dict(seed=v.config.get('seed')) | v.versions)) for v in views]
+    each = [dict(needed('practice.report').flat_settings(v.preset | dict(seed=v.config.get('seed')) | v.versions)) for v in views]
     names = dict.fromkeys(name for its in each for name in its)
     rows = {name: [str(its.get(name, '')) or '–' for its in each] for name in names}     # older runs lack some: as if not set
     return {name: row for name, row in rows.items() if len(set(row)) > 1}

@@ -106,7 +106,7 @@ def _drawn(view):
     curves = curves_of(view)
     names = [*dict.fromkeys(c.who for c in curves if c.who)]
     number = lambda c: names.index(c.who) if c.who else 0
-    flat = needed('practice.report')._flat(view.preset | dict(seed=view.config.get('seed')) | view.versions)
+    flat = needed('practice.report').flat_settings(view.preset | dict(seed=view.config.get('seed')) | view.versions)
     parts = dict(curves=f'<h2>Curves</h2>{legend(names) if len(names) > 1 else ""}{show_curves([(number(c), c) for c in curves])}',
                  architectures=f'<h2>Architectures</h2>{_architectures(view.archs, [view])}',
                  settings=f'<h2>Settings</h2><pre>{escaped(view.config.get("command", "The command was not recorded."))}</pre>'
