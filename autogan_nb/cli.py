@@ -38,7 +38,7 @@ def _resumed(name, options):
     run = needed('practice.runs').RunFolder.open(folder).claim()
     made_by = 'autogan_train' if 'arch' in run.config else 'autogan_search'
     if made_by != name: raise ValueError(f'{folder!r} is a run of {made_by}: continue it with {made_by} --resume')
-    heeded = 'resume', 'device', 'quiet', 'no_report', *needed('practice.jobs').heeded(run)
+    heeded = 'resume', 'device', 'quiet', 'no_report', 'executor', 'at_once', 'address', *needed('practice.jobs').heeded(run)
     ignored = ['--' + dashed(option) for option in given(options) if option not in heeded]
     if ignored: warnings.warn(f'{folder!r} continues with its own settings and ignores {", ".join(ignored)}')
     return run
@@ -123,7 +123,7 @@ def autogan_search(options: SearchOptions):
         settings, clock = _timed(options, settings, evaluator)
         made = run or jobs.new_run(out, settings, options.seed, command=command_line('autogan_search', options, settings))
         job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
-        job.clock = clock
+        job.clock, job.units = clock, needed('many.units').units_of(job, options)
     _carry_out(needed('tools.halved').halved_job, job, options.no_report)
 
 # %% ../nbs/06_cli.ipynb #74583795

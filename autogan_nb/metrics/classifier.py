@@ -12,6 +12,7 @@ import warnings
 import torch
 import torch.nn.functional as F
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from torch import nn
 from ..core import make_rng, pick_device, to_float
@@ -214,6 +215,10 @@ def cached_classifier(
     return model
 
 # %% ../../nbs/metrics/31_classifier.ipynb #3d792ca0
+def _both(model, images):
+    features = model.features(images)
+    return features, model.head(features)
+
 def classifier_extractor(
     name,         # of the extractor, in logs and scores
     path,         # of the weights, named after their recipe
@@ -223,11 +228,8 @@ def classifier_extractor(
     "Return the extractor of a classifier that is trained at the first call and loaded from its file later."
     with torch.random.fork_rng(devices=[]): model = cached_classifier(path, train)
     model = model.requires_grad_(False).to(pick_device(device))
-    def measure(images):
-        features = model.features(images)
-        return features, model.head(features)
     channels = model.body[0][0].in_channels
-    extractor = Extractor(measure, name, 64, model.head.out_features, size=32, channels=channels, device=pick_device(device))
+    extractor = Extractor(partial(_both, model), name, 64, model.head.out_features, size=32, channels=channels, device=pick_device(device))
     extractor.fingerprint = f'{path.stem}-{_fingerprint(model)}'
     return extractor
 

@@ -108,6 +108,9 @@ class Evaluator:
         if self.file: self.known[None] = _read_reference(self.file, extractor)
         self.measurable(len(data) if self.data else 2)
 
+    def __getstate__(self): # for other processes, which measure the real images themselves, or read the cache
+        return self.__dict__ | dict(known={size: state for size, state in self.known.items() if size is None})
+
     def measurable(self,
         n, # number of images
     ) -> tuple: # names of metrics, and a sentence for each metric that is left out

@@ -82,7 +82,10 @@ class Extractor:
     ):
         self.name, self.dim, self.n_classes = name, dim, n_classes
         self.size, self.channels, self.device = size, channels, torch.device(device)
-        self.auto_batch = AutoBatch(lambda images: Features(*(t.float() for t in measure(fit(images.to(device), size, channels)))))
+        self.measure, self.auto_batch = measure, AutoBatch(self._features)
+
+    def _features(self, images):
+        return Features(*(t.float() for t in self.measure(fit(images.to(self.device), self.size, self.channels))))
 
     def __repr__(self): return f'Extractor({self.name!r}, dim={self.dim}, n_classes={self.n_classes})'
 

@@ -9,6 +9,7 @@ __all__ = ['inception_extractor']
 import hashlib, io
 import torch
 import torch.nn.functional as F
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from torch import nn
@@ -103,6 +104,8 @@ class _FastInception(nn.Module):
         return features, features @ self.fc.weight.T  # without the bias
 
 # %% ../../nbs/metrics/32_inception.ipynb #39c2b380
+def _seen(net, images): return net(to_uint8(images))
+
 def inception_extractor(
     weights=None, # None: the published weights; 'random': untrained, for tests; otherwise the path of a weight file
     device='cpu', # where the network runs
@@ -117,7 +120,7 @@ def inception_extractor(
         name = 'inception' if found.startswith(_INCEPTION_SHA) else f'inception-{found[:8]}'
     cpu = device.type == 'cpu'
     net = _FastInception(net, few=4 if cpu else None).to(device, memory_format=torch.channels_last if cpu else torch.preserve_format)
-    extractor = Extractor(lambda images: net(to_uint8(images)), name, 2048, 1008, channels=3, device=device)
+    extractor = Extractor(partial(_seen, net), name, 2048, 1008, channels=3, device=device)
     extractor.fingerprint = f'inception-{found[:16]}'
     extractor.batch_size = 16 if cpu else 250  # at 299 pixels, 250 images fill several GB
     return extractor

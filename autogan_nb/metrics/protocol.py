@@ -82,9 +82,11 @@ class Gather(NamedTuple):
     reads: str = 'features'  # what `update` takes: the 'features' or the 'logits' of a batch
 
 
-SPLITS = Gather(lambda plan: ScoreState(*plan), 'logits')
-MOMENTS = Gather(lambda plan: Moments())
-FEATURES = Gather(lambda plan: FeatureFile())
+def _scores(plan): return ScoreState(*plan)
+def _moments(plan): return Moments()
+def _feature_file(plan): return FeatureFile()
+
+SPLITS, MOMENTS, FEATURES = Gather(_scores, 'logits'), Gather(_moments), Gather(_feature_file)
 
 # %% ../../nbs/metrics/36_protocol.ipynb #03858517
 @dataclass(frozen=True)

@@ -93,6 +93,7 @@ class Job:
         if self.preset.conditional is not None: _add_labels(self)
         self.state, self.signals, self.saved = run.claim().load_checkpoint() or {}, StopSignals(), time.monotonic()
         self.clock = None # tells how long the rest will take, as in *How long will it take?*; None: nobody asked
+        self.units = None # lets others do parts of the work, as in *A job on many workers*; None: this process does it all
         _log_changes(run)
 
     def save(self, **changes):

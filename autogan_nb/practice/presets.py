@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 from ..gan.configs import Engine, GANConfig, RECIPES, SearchConfig, TrainConfig
+from ..many.executors import ExecutorOptions
 from ..shell import dashed, needed
 from ..settings import checked, flat, from_text, given, settings_of, to_text, unknown, with_settings
 
@@ -263,7 +264,7 @@ def with_short_names(
     return make_dataclass(name, rows, bases=kinds, frozen=True)
 
 # %% ../../nbs/practice/102_presets.ipynb #8ab2de9c
-SearchOptions = with_short_names('SearchOptions', (RunOptions,), [name for name in OPTIONS if name != 'model'])
+SearchOptions = with_short_names('SearchOptions', (RunOptions, ExecutorOptions), [name for name in OPTIONS if name != 'model'])
 SearchOptions.without = dict(model='models are trained, not searched: use autogan_train')
 
 # %% ../../nbs/practice/102_presets.ipynb #35bcff63
@@ -333,7 +334,7 @@ def _to_state(settings, options):
 def _words(name, value): return ['--' + dashed(name)] + [to_text(value)] * (value is not True)
 
 # %% ../../nbs/practice/102_presets.ipynb #a0fe97bb
-_ASIDE = ('out', 'hours', 'resume', 'quiet', 'no_report', 'config', 'set', *OPTIONS) # no effect on the result, or given as settings
+_ASIDE = ('out', 'hours', 'resume', 'quiet', 'no_report', 'config', 'set', 'executor', 'at_once', 'address', *OPTIONS) # no effect on the result, or given as settings
 
 def command_line(
     name: str, # of the command

@@ -243,11 +243,15 @@ def images(self: SharedGAN,
     rows, y = torch.arange(len(z), device=z.device), some_labels(self.trainer.G, len(z))
     with torch.no_grad(), self.trainer.autocast(): return self.draw(rows, z, arch, *y).float()
 
+def _reward_latents(gan):
+    "Return the latents of all rewards since the last `forget`"
+    if gan.reward_z is None: gan.reward_z = gan.trainer.latents(gan.config.reward_images)
+    return gan.reward_z
+
 @patch
 def reward(self: SharedGAN, arch) -> float:
     "Score the images of an architecture; NonFiniteError if an image or the score is not finite"
-    if self.reward_z is None: self.reward_z = self.trainer.latents(self.config.reward_images)
-    images, where = self.images(arch, self.reward_z), dict(iteration=self.iteration, seed=self.seed, archs=[str(arch)])
+    images, where = self.images(arch, _reward_latents(self)), dict(iteration=self.iteration, seed=self.seed, archs=[str(arch)])
     if not images.isfinite().all(): raise NonFiniteError('an image', **where)
     score = float(self.score_fn(images))
     if not math.isfinite(score): raise NonFiniteError('a reward', **where)
@@ -257,6 +261,20 @@ def reward(self: SharedGAN, arch) -> float:
 def forget(self: SharedGAN):
     "Draw new latents for the next rewards, because the weights have changed"
     self.reward_z = None
+
+@patch
+def reward_state(self: SharedGAN) -> dict: # plain values and tensors
+    "Return what rewards depend on, so that another process can measure some of them"
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in _rewarded(self).state_dict().items()}
+    return dict(weights=weights, z=_reward_latents(self).cpu(), cells=self.cells, iteration=self.iteration)
+
+@patch
+def load_reward_state(self: SharedGAN,
+    state: dict, # from `reward_state` of a task with the same settings
+):
+    "Measure rewards as another task would"
+    _rewarded(self).load_state_dict(state['weights'])
+    self.reward_z, self.cells, self.iteration = state['z'].to(self.data.device), state['cells'], state['iteration']
 
 # %% ../../nbs/search/46_dynamic_reset.ipynb #e82a9aee
 @patch

@@ -77,6 +77,8 @@ class StateFolder:
         if i not in self: raise KeyError(i)
         return torch.load(self._file(i), map_location='cpu', weights_only=True)
 
+    def read(self, i) -> bytes: return self._file(i).read_bytes() # the state as it is stored
+
 # %% ../../nbs/strategies/52_halving.ipynb #1861ee39
 def _climb(store, i, candidate, make, reward, steps):
     "Take a candidate to the end of a rung, unless that was done before, store it and return its reward"
