@@ -6,7 +6,7 @@
 __all__ = ['Unit', 'CurveLog', 'UnitRun', 'FlagSignals', 'JobFacts', 'NodeError', 'check_node', 'do_unit', 'UnitRunner',
            'train_alone', 'measure_archs', 'SpreadRewards', 'units_of']
 
-# %% ../../nbs/many/136_units.ipynb #284873a8
+# %% ../../nbs/many/136_units.ipynb #ec3a860f
 import os, pickle, platform, secrets, shutil, signal, tempfile, torch
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from pathlib import Path
 from .. import __version__
 from ..files import write_atomic
 from ..data.streaming import StreamedData
-from .executors import Executor, make_executor, stopping
+from .executors import Executor, Inline, stopping
 from ..practice.jobs import Job
 from ..practice.recovery import Stopped
 from ..practice.runs import Log, RunFolder, file_name
@@ -152,7 +152,7 @@ def _packed_folder(folder):
     "Read all files of a folder."
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob('*')) if path.is_file() and path.name != 'lock'}
 
-# %% ../../nbs/many/136_units.ipynb #9eda7e2c
+# %% ../../nbs/many/136_units.ipynb #172608d4
 _OWN = ('config.json', 'checkpoint.pt', 'checkpoint.prev.pt', 'log.jsonl', 'curves.jsonl', 'lock', 'process.json') # not results
 
 class UnitRunner:
@@ -161,7 +161,8 @@ class UnitRunner:
         job: Job, # the job
         executor: Executor, # who does the work
     ):
-        self.job, self.executor, self.folder, self.phase = job, executor, job.run.path / 'units', None
+        self.job, self.executor, self.folder = job, executor, job.run.path / 'units'
+        if job.device.type == 'cuda': executor.gpus = 1
 
     @cached_property
     def facts(self) -> JobFacts:
@@ -317,11 +318,10 @@ def rewards(self: UnitRunner, task) -> SpreadRewards: # task: a `SharedGAN`
     "Return the rewards of a search, measured by the executor."
     return SpreadRewards(task, self)
 
-# %% ../../nbs/many/136_units.ipynb #4326b3d7
+# %% ../../nbs/many/136_units.ipynb #2541c8ee
 def units_of(
     job: Job, # a search
-    options, # `ExecutorOptions`
+    executor: Executor, # from its options
 ) -> UnitRunner: # None: this process does all of it
     "Make what lets an executor do a job's units."
-    if options.executor == 'inline': return None
-    return UnitRunner(job, make_executor(options.executor, options.at_once, options.address))
+    return None if isinstance(executor, Inline) else UnitRunner(job, executor)
