@@ -38,7 +38,7 @@ def _resumed(name, options):
     run = needed('practice.runs').RunFolder.open(folder).claim()
     made_by = 'autogan_train' if 'arch' in run.config else 'autogan_search'
     if made_by != name: raise ValueError(f'{folder!r} is a run of {made_by}: continue it with {made_by} --resume')
-    heeded = 'resume', 'device', 'quiet', 'no_report', 'executor', 'at_once', 'address', *needed('practice.jobs').heeded(run)
+    heeded = 'resume', 'device', 'quiet', 'no_report', 'track', 'executor', 'at_once', 'address', *needed('practice.jobs').heeded(run)
     ignored = ['--' + dashed(option) for option in given(options) if option not in heeded]
     if ignored: warnings.warn(f'{folder!r} continues with its own settings and ignores {", ".join(ignored)}')
     return run
@@ -68,11 +68,12 @@ def _add_report(job):
         else: print(f'{page}  all of it on one page')
 
 # %% ../nbs/06_cli.ipynb #2d7e47e7
-def _carry_out(work, job, no_report):
+def _carry_out(work, job, options):
     "Run a job, print its results, and add its page."
+    if options.track: job.run.watchers.append(needed('many.tracking').Tracker(job.run, options.track))
     with resumable(job): results = work(job)
     print(results)
-    if not no_report: _add_report(job)
+    if not options.no_report: _add_report(job)
 
 # %% ../nbs/06_cli.ipynb #c4005e02
 def _chosen(options, held={}, sized=True):
@@ -122,9 +123,9 @@ def autogan_search(options: SearchOptions):
         evaluator, executor = jobs.prepare(settings, options.device, options.quiet), needed('many.executors').executor_of(options)
         settings, clock = _timed(options, settings, evaluator)
         made = run or jobs.new_run(out, settings, options.seed, command=command_line('autogan_search', options, settings))
-        job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
-        job.clock, job.units = clock, needed('many.units').units_of(job, executor)
-    _carry_out(needed('tools.halved').halved_job, job, options.no_report)
+        job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet, clock)
+        job.units = needed('many.units').units_of(job, executor)
+    _carry_out(needed('tools.halved').halved_job, job, options)
 
 # %% ../nbs/06_cli.ipynb #74583795
 def find_arch(text: str): # text: what `Architecture.parse` reads, or a run folder; returns an `Architecture`, of a run the selected one
@@ -157,9 +158,8 @@ def autogan_train(options: TrainOptions):
         evaluator = jobs.prepare(settings, options.device, options.quiet)
         settings, clock = _timed(options, settings, evaluator, facts.get('arch') or run.config['arch'])
         made = run or jobs.new_run(out, settings, options.seed, **facts, command=command_line('autogan_train', options, settings))
-        job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet)
-        job.clock = clock
-    _carry_out(needed('practice.trainings').train_job, job, options.no_report)
+        job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet, clock)
+    _carry_out(needed('practice.trainings').train_job, job, options)
 
 # %% ../nbs/06_cli.ipynb #2fb7143e
 def _is_place(path):

@@ -85,6 +85,7 @@ class Job:
         run: RunFolder, # made by `new_run` or opened with `RunFolder.open`
         evaluator: Evaluator, # from `prepare`
         quiet: bool = False, # no progress bars
+        clock = None, # tells how long the rest will take, as in *How long will it take?*; None: nobody asked
     ):
         self.run, self.evaluator, self.data, self.quiet = run, evaluator, evaluator.data, quiet
         self.preset, self.seed, self.device = preset_from(run.config['preset']), run.config['seed'], evaluator.data.device
@@ -92,7 +93,7 @@ class Job:
         self.by_class = None # measures each class; None: a job without labels
         if self.preset.conditional is not None: _add_labels(self)
         self.state, self.signals, self.saved = run.claim().load_checkpoint() or {}, StopSignals(), time.monotonic()
-        self.clock = None # tells how long the rest will take, as in *How long will it take?*; None: nobody asked
+        self.clock = clock
         self.units = None # lets others do parts of the work, as in *A job on many workers*; None: this process does it all
         _log_changes(run)
 

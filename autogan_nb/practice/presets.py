@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 from ..gan.configs import Engine, GANConfig, RECIPES, SearchConfig, TrainConfig
 from ..many.executors import ExecutorOptions
+from ..many.tracking import TrackOptions
 from ..shell import dashed, needed
 from ..settings import checked, flat, from_text, given, settings_of, to_text, unknown, with_settings
 
@@ -111,15 +112,6 @@ def preset_from(
     "Return the preset with these settings; raise ValueError if they are not valid."
     return found_in_registries(with_settings(start, flat(start, settings)))
 
-# %% ../../nbs/practice/102_presets.ipynb #bd047047
-def _read_toml(text):
-    "Parse TOML; raise ImportError if Python has no tomllib and tomli is not installed."
-    try: import tomllib
-    except ModuleNotFoundError:
-        try: import tomli as tomllib                    # Python 3.10
-        except ModuleNotFoundError: raise ImportError('TOML needs Python 3.11 or `pip install tomli`; JSON works without') from None
-    return tomllib.loads(text)
-
 # %% ../../nbs/practice/102_presets.ipynb #3e146eb8
 def read_config(
     path, # a .toml file; any other suffix is read as JSON
@@ -128,7 +120,7 @@ def read_config(
     path = Path(path)
     if path.is_dir(): raise IsADirectoryError(f'{path} is a folder, expected a file with settings, such as the config.json of a run')
     form = 'TOML' if path.suffix.lower() == '.toml' else 'JSON'
-    try: found = _read_toml(path.read_text()) if form == 'TOML' else needed('files').from_json(path.read_text())
+    try: found = needed('files').read_toml(path.read_text()) if form == 'TOML' else needed('files').from_json(path.read_text())
     except (ValueError, RecursionError) as error: raise ValueError(f'{path} cannot be read as {form}: {error}') from None
     for outer in ('config', 'preset'):                  # the config.json of a run
         if isinstance(found, dict) and isinstance(found.get(outer), dict): found = found[outer]
@@ -264,7 +256,7 @@ def with_short_names(
     return make_dataclass(name, rows, bases=kinds, frozen=True)
 
 # %% ../../nbs/practice/102_presets.ipynb #8ab2de9c
-SearchOptions = with_short_names('SearchOptions', (RunOptions, ExecutorOptions), [name for name in OPTIONS if name != 'model'])
+SearchOptions = with_short_names('SearchOptions', (RunOptions, TrackOptions, ExecutorOptions), [name for name in OPTIONS if name != 'model'])
 SearchOptions.without = dict(model='models are trained, not searched: use autogan_train')
 
 # %% ../../nbs/practice/102_presets.ipynb #35bcff63
@@ -276,7 +268,7 @@ class Trained:
     without = dict(size='the size follows from the architecture')
 
 _of_training = [name for name, option in OPTIONS.items() if name != 'size' and option.group != 'search']
-TrainOptions = with_short_names('TrainOptions', (RunOptions, Trained), _of_training)
+TrainOptions = with_short_names('TrainOptions', (RunOptions, TrackOptions, Trained), _of_training)
 
 # %% ../../nbs/practice/102_presets.ipynb #1776beb9
 def read_sets(
@@ -334,7 +326,7 @@ def _to_state(settings, options):
 def _words(name, value): return ['--' + dashed(name)] + [to_text(value)] * (value is not True)
 
 # %% ../../nbs/practice/102_presets.ipynb #a0fe97bb
-_ASIDE = ('out', 'hours', 'resume', 'quiet', 'no_report', 'config', 'set', 'executor', 'at_once', 'address', *OPTIONS) # no effect on the result, or given as settings
+_ASIDE = ('out', 'hours', 'resume', 'quiet', 'no_report', 'config', 'set', 'track', 'executor', 'at_once', 'address', *OPTIONS) # no effect on the result, or given as settings
 
 def command_line(
     name: str, # of the command

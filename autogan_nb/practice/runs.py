@@ -181,6 +181,7 @@ class RunFolder(JSONFolder, AbstractContextManager):
         super().__init__(path)
         self.config, self.versions, self._lock = config, versions, FolderLock(path)
         self._log, self._curves = Log(self.path/'log.jsonl'), Curves(self.path/'tensorboard')
+        self.watchers = [] # others that get the points of the curves, with `append(step, values)` and `close()`
 
     @classmethod
     def create(cls,
@@ -219,8 +220,7 @@ class RunFolder(JSONFolder, AbstractContextManager):
 @patch
 def close(self: RunFolder):
     "Close the log and the curves and release the lock; the next write reopens the files."
-    self._log.close()
-    self._curves.close()
+    for part in (self._log, self._curves, *self.watchers): part.close()
     self._lock.release()
 
 # %% ../../nbs/practice/100_runs.ipynb #3af815da
@@ -241,7 +241,7 @@ def scalars(self: RunFolder,
     **values, # curve name to number
 ):
     "Append a point to each of the named TensorBoard curves."
-    self._curves.append(step, values)
+    for curves in (self._curves, *self.watchers): curves.append(step, values)
 
 # %% ../../nbs/practice/100_runs.ipynb #9c1c679d
 @patch
