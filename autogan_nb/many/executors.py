@@ -20,10 +20,11 @@ from pathlib import Path
 from ..settings import find_row
 from ..shell import needed
 
-# %% ../../nbs/many/134_executors.ipynb #5143c573
+# %% ../../nbs/many/134_executors.ipynb #3d50b4d9
 class Executor(AbstractContextManager):
     "Do tasks, in any order; a context manager that closes itself."
     gpus = 0 # GPUs that a task needs
+    same_disk = True # whether workers see the files of this process
 
     def run(self,
         fn, # function of (shared, task), importable by name
