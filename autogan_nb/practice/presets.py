@@ -256,7 +256,7 @@ def with_short_names(
     return make_dataclass(name, rows, bases=kinds, frozen=True)
 
 # %% ../../nbs/practice/102_presets.ipynb #8ab2de9c
-SearchOptions = with_short_names('SearchOptions', (RunOptions, TrackOptions, ExecutorOptions), [name for name in OPTIONS if name != 'model'])
+SearchOptions = with_short_names('SearchOptions', (TrackOptions, ExecutorOptions, RunOptions), [name for name in OPTIONS if name != 'model'])
 SearchOptions.without = dict(model='models are trained, not searched: use autogan_train')
 
 # %% ../../nbs/practice/102_presets.ipynb #35bcff63
@@ -268,7 +268,7 @@ class Trained:
     without = dict(size='the size follows from the architecture')
 
 _of_training = [name for name, option in OPTIONS.items() if name != 'size' and option.group != 'search']
-TrainOptions = with_short_names('TrainOptions', (RunOptions, TrackOptions, Trained), _of_training)
+TrainOptions = with_short_names('TrainOptions', (TrackOptions, RunOptions, Trained), _of_training)
 
 # %% ../../nbs/practice/102_presets.ipynb #1776beb9
 def read_sets(
