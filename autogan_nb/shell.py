@@ -226,14 +226,14 @@ def while_read():
         if not any([_unread(sys.stdout), _unread(sys.stderr)]): end(error, 2)             # another pipe, such as one to a process of ours
         raise SystemExit(141) from None
 
-# %% ../nbs/05_shell.ipynb #5f8595c9
+# %% ../nbs/05_shell.ipynb #34144638
 def from_shell(
     func, # a command
     words: list = None, # the words after its name; None: those from the shell
 ):
     "Call a command with the arguments of a command line; show warnings as one sentence each."
     words, kind = sys.argv[1:] if words is None else words, options_type(func)
-    if os.environ.get('WORLD_SIZE', '1') not in ('', '1') and not SAYING: return needed('many.ranks').as_rank(func, words)
+    if os.environ.get('WORLD_SIZE', '1') not in ('', '1') and not SAYING: return needed('many.rank_jobs').as_rank(func, words)
     with warnings.catch_warnings(), while_read():
         warnings.showwarning = lambda said, *_: print(f'{func.__name__}: warning: {in_options(str(said), kind)}', file=sys.stderr)
         with plain_errors(kind):
