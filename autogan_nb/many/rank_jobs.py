@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RankSignals', 'watch_signals', 'check_alike', 'run_of', 'copy_run', 'join', 'use_device', 'ranked', 'as_rank']
 
-# %% ../../nbs/many/136_rank_jobs.ipynb #32ffc9c0
+# %% ../../nbs/many/136_rank_jobs.ipynb #f087dff3
 import contextlib, hashlib, os, platform, signal, sys, tempfile, threading, time, warnings
 import torch, torch.distributed as dist
 from dataclasses import replace
@@ -18,6 +18,7 @@ from ..core import pick_device
 from ..files import to_json
 from ..loops import member_of, out_of_memory
 from .ranks import Exchange, RankError, Ranks
+from ..practice.jobs import PLACES
 from ..practice.recovery import Stopped, StopSignals
 from ..practice.runs import RunFolder
 from ..shell import SAYING, from_shell, plain_errors
@@ -94,10 +95,11 @@ def say(self: Ranks,
     said = said.replace(*self.places) if all(self.places) else said
     return f'rank {self.rank} on {platform.node()}: {said}' if self.rank and not lost else said
 
-# %% ../../nbs/many/136_rank_jobs.ipynb #8c75178e
+# %% ../../nbs/many/136_rank_jobs.ipynb #7ae0444c
 def _facts(job):
     "Return what must be the same on all ranks, by name."
-    settings = to_json([job.run.config['preset'], job.seed, job.run.config.get('arch')])
+    settings = {name: value for name, value in job.run.config['preset'].items() if name not in PLACES}
+    settings = to_json([settings, job.seed, job.run.config.get('arch')])
     return {'version of autogan_nb': __version__, 'version of torch': torch.__version__, 'images': job.data.fingerprint,
             'settings': hashlib.sha256(settings.encode()).hexdigest()[:12], 'node': platform.node()}
 
@@ -170,11 +172,18 @@ def use_device(
     torch.cuda.set_device(local)
     ranks.exchange.tensors = dist.new_group(backend='nccl', timeout=timedelta(days=1))
 
-# %% ../../nbs/many/136_rank_jobs.ipynb #939052fe
+# %% ../../nbs/many/136_rank_jobs.ipynb #dd1981a6
 def _checked(func, options):
     "Raise ValueError if a command can't be run by several ranks."
     if func.__name__ not in ('autogan_search', 'autogan_train'): raise ValueError(f'{func.__name__} needs only one process: start it by its name')
     if options.hours is not None: raise ValueError('--hours is for one process: say how long with --steps or --iterations')
+
+def _after_rank_0(ranks):
+    "Wait until rank 0 has said what is wrong, at most a minute; return the exit code."
+    for _ in range(600):
+        if not _claims(ranks, 0): break
+        time.sleep(.1)
+    return 2
 
 def ranked(
     func, # a command
@@ -189,7 +198,7 @@ def ranked(
             use_device(ranks, options.device)
             found = ranks.exchange.tell(run_of(options.resume) if options.resume and not ranks.rank else None)
         if ranks.rank == 0: return func(options)
-        if options.resume and not found: time.sleep(5); raise SystemExit(2)                     # rank 0 says why
+        if options.resume and not found: raise SystemExit(_after_rank_0(ranks))
         place = dict(resume=str(copy_run(Path(folder)/'run', found))) if found else dict(out=str(Path(folder)/'run'))
         RunFolder.writes, warnings.showwarning = False, lambda *_: None
         with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere):
