@@ -219,7 +219,7 @@ def ranked(
             return func(replace(options, quiet=True, no_report=True, **place))
     return run
 
-# %% ../../nbs/many/136_rank_jobs.ipynb #63f70e6e
+# %% ../../nbs/many/136_rank_jobs.ipynb #1623447b
 def as_rank(
     func, # a command
     words: list, # the words after its name
@@ -230,7 +230,8 @@ def as_rank(
         if not ranks.exchange.lost: os._exit(128 + number)                                      # else the last word is about to be said
     def give_up(number):
         ranks.exchange.lost = True
-        if said := ranks.say('another process of this job has ended'): print(f'{func.__name__}: {said}', file=sys.stderr, flush=True)
+        go_on = f'; the last checkpoint is intact: continue with {func.__name__} --resume {ranks.places[1]}' if ranks.working else ''
+        if said := ranks.say(f'another process of this job has ended{go_on}'): print(f'{func.__name__}: {said}', file=sys.stderr, flush=True)
         os._exit(128 + number)
     for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, leave)
     signal.set_wakeup_fd(watch_signals(lambda: ranks.stopping or ranks.exchange.lost, give_up), warn_on_full_buffer=False)
