@@ -251,7 +251,7 @@ def test_a_rank_with_a_problem_of_its_own_is_named(data, tmp_path):
 def spoil(env, what):
     "Prepare a rank whose training meets a NaN, or whose disk is full."
     launched(env)
-    poison('gradient', 'train', 7, 1) if what == 'NaN' else limit_files(60_000)
+    poison('loss of the discriminator', 'train', 7, 1) if what == 'NaN' else limit_files(60_000)
 
 
 @pytest.mark.parametrize('what, victims', [('NaN', (0, 1)), ('a full disk', (0,))])

@@ -186,7 +186,7 @@ def use_device(
     torch.cuda.set_device(local)
     ranks.exchange.tensors = dist.new_group(backend='nccl', timeout=timedelta(days=1))
 
-# %% ../../nbs/many/136_rank_jobs.ipynb #dd1981a6
+# %% ../../nbs/many/136_rank_jobs.ipynb #e8c301db
 def _checked(func, options):
     "Raise ValueError if a command can't be run by several ranks."
     if func.__name__ not in ('autogan_search', 'autogan_train'): raise ValueError(f'{func.__name__} needs only one process: start it by its name')
@@ -215,11 +215,10 @@ def ranked(
         if options.resume and not found: raise SystemExit(_after_rank_0(ranks))
         place = dict(resume=str(copy_run(Path(folder)/'run', found))) if found else dict(out=str(Path(folder)/'run'))
         RunFolder.writes, warnings.showwarning = False, lambda *_: None
-        with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere):
-            return func(replace(options, quiet=True, no_report=True, **place))
+        return func(replace(options, quiet=True, no_report=True, **place))
     return run
 
-# %% ../../nbs/many/136_rank_jobs.ipynb #1623447b
+# %% ../../nbs/many/136_rank_jobs.ipynb #01313f52
 def as_rank(
     func, # a command
     words: list, # the words after its name
@@ -236,6 +235,7 @@ def as_rank(
     for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, leave)
     signal.set_wakeup_fd(watch_signals(lambda: ranks.stopping or ranks.exchange.lost, give_up), warn_on_full_buffer=False)
     SAYING.append(ranks.say)
-    with member_of(ranks), tempfile.TemporaryDirectory() as folder: found = from_shell(ranked(func, ranks, folder), words)
+    with member_of(ranks), tempfile.TemporaryDirectory() as folder, open(os.devnull, 'w') as nowhere:
+        with contextlib.redirect_stdout(nowhere if ranks.rank else sys.stdout): found = from_shell(ranked(func, ranks, folder), words)
     dist.destroy_process_group()
     return found
