@@ -6,7 +6,7 @@
 __all__ = ['RankSignals', 'watch_signals', 'check_alike', 'run_of', 'copy_run', 'join', 'check_devices', 'use_device', 'ranked',
            'as_rank']
 
-# %% ../../nbs/many/136_rank_jobs.ipynb #f087dff3
+# %% ../../nbs/many/136_rank_jobs.ipynb #b6754941
 import contextlib, hashlib, os, platform, signal, sys, tempfile, threading, time, warnings
 import torch, torch.distributed as dist
 from dataclasses import replace
@@ -19,10 +19,9 @@ from ..core import pick_device
 from ..files import to_json
 from ..loops import member_of, out_of_memory
 from .ranks import Exchange, RankError, Ranks
-from ..practice.jobs import PLACES
 from ..practice.recovery import Stopped, StopSignals
 from ..practice.runs import RunFolder
-from ..shell import SAYING, from_shell, plain_errors
+from ..shell import SAYING, from_shell, needed, plain_errors
 
 # %% ../../nbs/many/136_rank_jobs.ipynb #cb5bbef6
 @patch
@@ -96,10 +95,10 @@ def say(self: Ranks,
     said = said.replace(*self.places) if all(self.places) else said
     return f'rank {self.rank} on {platform.node()}: {said}' if self.rank and not lost else said
 
-# %% ../../nbs/many/136_rank_jobs.ipynb #7ae0444c
+# %% ../../nbs/many/136_rank_jobs.ipynb #8825a1b0
 def _facts(job):
     "Return what must be the same on all ranks, by name."
-    settings = {name: value for name, value in job.run.config['preset'].items() if name not in PLACES}
+    settings = {name: value for name, value in job.run.config['preset'].items() if name not in needed('practice.jobs').PLACES}
     settings = to_json([settings, job.seed, job.run.config.get('arch')])
     return {'version of autogan_nb': __version__, 'version of torch': torch.__version__, 'images': job.data.fingerprint,
             'settings': hashlib.sha256(settings.encode()).hexdigest()[:12], 'node': platform.node()}
@@ -186,10 +185,11 @@ def use_device(
     torch.cuda.set_device(local)
     ranks.exchange.tensors = dist.new_group(backend='nccl', timeout=timedelta(days=1))
 
-# %% ../../nbs/many/136_rank_jobs.ipynb #e8c301db
+# %% ../../nbs/many/136_rank_jobs.ipynb #bf0548a0
 def _checked(func, options):
     "Raise ValueError if a command can't be run by several ranks."
-    if func.__name__ not in ('autogan_search', 'autogan_train'): raise ValueError(f'{func.__name__} needs only one process: start it by its name')
+    name = func.__name__
+    if name not in ('autogan_search', 'autogan_train'): raise ValueError(f'{name} needs only one process: start it by its name')
     if options.hours is not None: raise ValueError('--hours is for one process: say how long with --steps or --iterations')
 
 def _after_rank_0(ranks):
@@ -218,7 +218,7 @@ def ranked(
         return func(replace(options, quiet=True, no_report=True, **place))
     return run
 
-# %% ../../nbs/many/136_rank_jobs.ipynb #01313f52
+# %% ../../nbs/many/136_rank_jobs.ipynb #ec042485
 def as_rank(
     func, # a command
     words: list, # the words after its name
@@ -230,7 +230,8 @@ def as_rank(
     def give_up(number):
         ranks.exchange.lost = True
         go_on = f'; the last checkpoint is intact: continue with {func.__name__} --resume {ranks.places[1]}' if ranks.working else ''
-        if said := ranks.say(f'another process of this job has ended{go_on}'): print(f'{func.__name__}: {said}', file=sys.stderr, flush=True)
+        said = ranks.say(f'another process of this job has ended{go_on}')
+        if said: print(f'{func.__name__}: {said}', file=sys.stderr, flush=True)
         os._exit(128 + number)
     for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, leave)
     signal.set_wakeup_fd(watch_signals(lambda: ranks.stopping or ranks.exchange.lost, give_up), warn_on_full_buffer=False)

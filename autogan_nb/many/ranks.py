@@ -176,13 +176,14 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad): return _Sum.apply(grad, ctx.ranks), None
 
-# %% ../../nbs/many/135_ranks.ipynb #73a13de6
+# %% ../../nbs/many/135_ranks.ipynb #88f9b7e9
 def _statistics(ranks, x, dims):
     "Return mean and variance (c,) of the maps of all ranks, and how many numbers each is made of."
     n = x.numel() // x.shape[1]
     own = torch.stack([x.mean(dims), x.var(dims, correction=0), x.new_full(x.shape[1:2], n)])
     nothing = torch.zeros_like(own)
-    means, variances, counts = _Sum.apply(torch.stack([own if rank == ranks.rank else nothing for rank in range(ranks.size)]), ranks).unbind(1)
+    placed = torch.stack([own if rank == ranks.rank else nothing for rank in range(ranks.size)])
+    means, variances, counts = _Sum.apply(placed, ranks).unbind(1)
     total = counts.detach().sum(0)
     share = counts.detach() / total
     mean = (share * means).sum(0)
@@ -246,7 +247,7 @@ def rowwise(
     if not isinstance(names, str): return bool(getattr(net, 'rowwise', False))
     return {name.partition('=')[0] for name in names.split(',')} <= ROWWISE
 
-# %% ../../nbs/many/135_ranks.ipynb #d371ae12
+# %% ../../nbs/many/135_ranks.ipynb #0c9234a2
 @patch
 def attach(self: Ranks,
     trainer, # a `GANTrainer`, set up for its engine
@@ -258,8 +259,8 @@ def attach(self: Ranks,
     nets = [net for net in (trainer.G, trainer.D) if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in net.modules())]
     split = lambda net, call: Divided(call, self, net in nets and not engine.rank_norm) if rowwise(net) else call
     whole, trainer.discriminate = trainer.cycle, split(trainer.D, trainer.discriminate)
-    trainer.cycle = lambda stream, generate=None: _cycle(self, whole, stream, split(trainer.G, generate or trainer.G),
-                                                        [b for net in nets for b in net.buffers() if engine.rank_norm and b.is_floating_point()])
+    buffers = [b for net in nets for b in net.buffers() if b.is_floating_point()] if engine.rank_norm else []
+    trainer.cycle = lambda stream, generate=None: _cycle(self, whole, stream, split(trainer.G, generate or trainer.G), buffers)
     for optimizer in (trainer.g_optimizer, trainer.d_optimizer): optimizer.register_step_pre_hook(lambda o, *_: _average_gradients(self, o))
 
 # %% ../../nbs/many/135_ranks.ipynb #6955fd99
