@@ -7,7 +7,7 @@ __all__ = ['REPORT_NEEDS', 'resumable', 'needs_of_report', 'autogan_search', 'fi
            'autogan_eval', 'SampleOptions', 'autogan_sample', 'ExportOptions', 'autogan_export', 'ReportOptions',
            'autogan_report', 'BenchOptions', 'autogan_bench']
 
-# %% ../nbs/06_cli.ipynb #3648f8db
+# %% ../nbs/06_cli.ipynb #dad1db1c
 import json, shlex, signal, sys, warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from importlib import import_module
 from pathlib import Path
 from .practice.presets import PRESETS, SearchOptions, TrainOptions, asked_for, command_line, settings_from
 from .settings import given
-from .shell import command, dashed, end, needed, plain_errors
+from .shell import command, dashed, end, from_module, needed, plain_errors
 
-# %% ../nbs/06_cli.ipynb #c90f5f63
+# %% ../nbs/06_cli.ipynb #9133f506
 @contextmanager
 def resumable(job): # job: a `Job` that runs inside the `with`
     "End the program with one sentence that says how to continue, after a signal, a full disk or too many faults."
     recovery, go_on = needed('practice.recovery'), f'continue with {Path(sys.argv[0]).name} --resume {shlex.quote(str(job.run.path))}'
-    job.signals = recovery.StopSignals()
+    job.signals = needed('loops').team().signals(job, recovery.StopSignals())
     try:
         with job.signals: yield
     except recovery.Stopped as stop: end(f'stopped by {signal.Signals(stop.number).name}, everything is saved: {go_on}', 128 + stop.number)
@@ -30,11 +30,10 @@ def resumable(job): # job: a `Job` that runs inside the `with`
     except (OSError, FloatingPointError, MemoryError, import_module('torch').OutOfMemoryError) as error:
         end(f'{error}; the last checkpoint is intact: {go_on}', 2)
 
-# %% ../nbs/06_cli.ipynb #440cd148
+# %% ../nbs/06_cli.ipynb #8537099d
 def _resumed(name, options):
     "Open the run to continue, if there is one; warn about options that are ignored; raise ValueError if another command made it."
-    folder = options.resume
-    if folder is None: return None
+    if (folder := options.resume) is None: return None
     run = needed('practice.runs').RunFolder.open(folder).claim()
     made_by = 'autogan_train' if 'arch' in run.config else 'autogan_search'
     if made_by != name: raise ValueError(f'{folder!r} is a run of {made_by}: continue it with {made_by} --resume')
@@ -55,15 +54,14 @@ def needs_of_report() -> str:
     missing = [name for name in REPORT_NEEDS if _missing(name)]
     return f'the page needs {" and ".join(missing)}: pip install {" ".join(missing)}' if missing else ''
 
-# %% ../nbs/06_cli.ipynb #c47fa301
+# %% ../nbs/06_cli.ipynb #dc27db28
 def _add_report(job):
     "Write a finished job's page, and say where it is."
     job.run.close()
     again = f'autogan_report {shlex.quote(str(job.run.path))}'
     if needs := needs_of_report(): return warnings.warn(f'no report was written, {needs}, then {again}')
     with plain_errors():
-        try:
-            page = needed('practice.report').write_report(job.run.path, quiet=job.quiet)
+        try: page = needed('practice.report').write_report(job.run.path, quiet=job.quiet)
         except Exception as error: warnings.warn(f'the report could not be written ({error}); {again} tries again')
         else: print(f'{page}  all of it on one page')
 
@@ -89,7 +87,7 @@ def _run_name(options, settings):
     own = settings.data != PRESETS[options.preset].data
     return f'{needed("tools.own_images").data_name(settings.data) if own else options.preset}-seed{options.seed}'
 
-# %% ../nbs/06_cli.ipynb #b3e37b0b
+# %% ../nbs/06_cli.ipynb #bb0cfe42
 def _is_finished(options, settings):
     "Return whether a run that is to be continued has nothing left to do."
     if not options.resume or not Path(options.resume, 'scores.json').exists(): return False
@@ -98,7 +96,7 @@ def _is_finished(options, settings):
 def _timed(options, settings, evaluator, arch=None):
     "Fit a new job into --hours if they are given; say how long it will take; return its settings and a `Clock`, None if nobody looks."
     fit = options.hours is not None and not options.resume
-    if options.quiet and not fit or _is_finished(options, settings): return settings, None
+    if (options.quiet or needed('loops').team().size > 1) and not fit or _is_finished(options, settings): return settings, None
     estimating, n, device = needed('tools.estimate'), len(evaluator.data), evaluator.data.device
     arch = arch and needed('search.space').Architecture.parse(arch)
     try: costs = estimating.measure_costs(settings, evaluator, arch)
@@ -305,7 +303,7 @@ def autogan_export(options: ExportOptions):
         needed('practice.sharing').export_generator(needed('tools.reading').find_generator(options.source, arch=options.arch), options.out)
     print(options.out)
 
-# %% ../nbs/06_cli.ipynb #30b835c2
+# %% ../nbs/06_cli.ipynb #9306a9c0
 @dataclass(frozen=True)
 class ReportOptions:
     "What to show."
@@ -328,7 +326,6 @@ def autogan_report(options: ReportOptions):
             if file.exists(): raise FileExistsError(f'{str(file)!r} exists already: choose another --out')
         print(needed('practice.report').write_report(options.run, options.out, options.quiet))
 
-
 # %% ../nbs/06_cli.ipynb #3623df03
 @dataclass(frozen=True)
 class BenchOptions:
@@ -348,3 +345,6 @@ def autogan_bench(options: BenchOptions):
         result = needed('bench.bench').run_bench(options.preset, options.quick, options.device, options.compile, options.quiet)
         if options.out: needed('files').write_atomic(options.out, json.dumps(result, indent=1) + '\n')
     print(needed('bench.table').bench_table(result))
+
+# %% ../nbs/06_cli.ipynb #a4486d9d
+if (__name__, __package__) == ('__main__', 'autogan_nb'): from_module(needed('cli'))

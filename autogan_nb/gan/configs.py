@@ -105,7 +105,7 @@ class Model:
 
 MODELS = {} # name to `Model`
 
-# %% ../../nbs/gan/28_configs.ipynb #3d5838f0
+# %% ../../nbs/gan/28_configs.ipynb #f187401b
 PRECISIONS, EXECUTIONS = ('float32', 'tf32', 'bf16'), ('eager', 'compile', 'graphs')
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ class Engine:
     precision: str = 'float32' # 'tf32': float32 on a GPU's matrix units; 'bf16': both networks in bfloat16, weights and losses in float32
     execution: str = 'eager' # 'compile': use torch.compile on parts of the networks; 'graphs': record them as CUDA graphs and replay them
     deterministic: bool = False # refuse GPU kernels whose sums differ from run to run
+    rank_norm: bool = False # on several GPUs, batch norm over each one's own images instead of all: fewer messages, but another result
 
     def __post_init__(self):
         for name, known in (('precision', PRECISIONS), ('execution', EXECUTIONS)):

@@ -6,7 +6,7 @@
 __all__ = ['set_precision', 'fix_order', 'ModulePart', 'CapturedModule', 'CapturedCalls', 'CapturedDiscriminator',
            'discriminate_in', 'capture_parts', 'compiled', 'buffers_restored', 'replayed', 'configure_engine']
 
-# %% ../../nbs/gan/26_engine.ipynb #4546697d
+# %% ../../nbs/gan/26_engine.ipynb #acaa216f
 import os, torch, types
 from collections import Counter
 from contextlib import contextmanager, nullcontext
@@ -14,6 +14,7 @@ from functools import partial
 from torch import nn
 from .configs import Engine
 from .extras import reads_labels
+from ..loops import team
 
 # %% ../../nbs/gan/26_engine.ipynb #8393cebc
 def set_precision(
@@ -166,17 +167,18 @@ def replayed(
         if torch.is_grad_enabled(): return torch.cuda.make_graphed_callables(part, (sample,), allow_unused_input=True)
         return _forward_graph(part, sample)
 
-# %% ../../nbs/gan/26_engine.ipynb #3d8cfa32
+# %% ../../nbs/gan/26_engine.ipynb #143c1282
 _RECORDERS = {'eager': None, 'compile': compiled, 'graphs': replayed}
 
 def configure_engine(
     trainer, # a `GANTrainer`
     engine: Engine = Engine(), # how its steps are to be computed
 ): # the same trainer
-    "Set up a trainer for an engine; ValueError if the trainer's device does not support it."
+    "Set up a trainer for an engine, and tell the process's `team` about it; ValueError if the trainer's device does not support it."
     engine.check(trainer.device)
     if engine.deterministic: fix_order()
     trainer.autocast = set_precision(engine.precision, trainer.device.type)
     if engine.execution != 'eager': capture_parts(trainer, _RECORDERS[engine.execution])
     elif engine.precision == 'bf16': trainer.discriminate = discriminate_in(trainer)
+    team().attach(trainer, engine)
     return trainer

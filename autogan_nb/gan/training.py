@@ -46,7 +46,7 @@ def frozen(
     finally:
         for weight in weights: weight.requires_grad_(True)
 
-# %% ../../nbs/gan/25_training.ipynb #a41bd1a2
+# %% ../../nbs/gan/25_training.ipynb #e4b61cce
 def g_step(
     D: JointDiscriminator, # wrapped for this step; its weights don't change
     optimizer: torch.optim.Optimizer, # the generator's
@@ -60,8 +60,8 @@ def g_step(
         value = objective.g_loss(D, real, fake, step)
         optimizer.zero_grad()
         value.backward()
+    optimizer.step()                                            # a hook on it may first change the gradients
     length = nn.utils.get_total_norm([p.grad for group in optimizer.param_groups for p in group['params'] if p.grad is not None])
-    optimizer.step()
     return value.detach(), length
 
 # %% ../../nbs/gan/25_training.ipynb #a992917b

@@ -166,7 +166,7 @@ def release(self: FolderLock):
     if self.held: self.held.release()
     self.held = None
 
-# %% ../../nbs/practice/100_runs.ipynb #41ab75ff
+# %% ../../nbs/practice/100_runs.ipynb #29d581ed
 def check_new(
     path, # of a folder
 ) -> Path: # the same
@@ -177,6 +177,7 @@ def check_new(
 
 class RunFolder(JSONFolder, AbstractContextManager):
     "One run in one folder: settings, log, TensorBoard curves, checkpoints and results."
+    writes, _state = True, None # False in a process that only helps another: its curves are dropped, its checkpoint stays in memory
     def __init__(self, path, config: dict, versions: dict):
         super().__init__(path)
         self.config, self.versions, self._lock = config, versions, FolderLock(path)
@@ -234,14 +235,14 @@ def records(self: RunFolder, kind=None) -> list: # of dicts, oldest first
     "Return the records of the log, all or only those with this `kind`."
     return self._log.records(kind)
 
-# %% ../../nbs/practice/100_runs.ipynb #cde01b7d
+# %% ../../nbs/practice/100_runs.ipynb #aa29924b
 @patch
 def scalars(self: RunFolder,
     step: int, # position on the x axis
     **values, # curve name to number
 ):
     "Append a point to each of the named TensorBoard curves."
-    for curves in (self._curves, *self.watchers): curves.append(step, values)
+    for curves in (self._curves, *self.watchers) if self.writes else (): curves.append(step, values)
 
 # %% ../../nbs/practice/100_runs.ipynb #9c1c679d
 @patch
@@ -263,12 +264,13 @@ def _packed(box):
         raise TypeError(f'a checkpoint holds tensors, numbers, text, lists and dicts only, so that loading it is safe: {e}') from None
     return file.getvalue()
 
-# %% ../../nbs/practice/100_runs.ipynb #1ec62036
+# %% ../../nbs/practice/100_runs.ipynb #0071ac40
 @patch
 def save_checkpoint(self: RunFolder,
     state: dict, # tensors, numbers, text, and lists and dicts of them
 ):
     "Replace checkpoint.pt and keep the previous one as checkpoint.prev.pt; TypeError if `state` cannot be read back."
+    if not self.writes: self._state = state; return
     self._log.sync()
     self._curves.sync()
     data = _packed(dict(state=state, log_length=self._log.length(), curves=self._curves.lengths()))
@@ -297,12 +299,13 @@ def _newest(path):
     if files: raise RuntimeError(f'no checkpoint in {path} can be read: {", ".join(f.name for f in files)}')
     return dict(state=None, log_length=0, curves={}), []
 
-# %% ../../nbs/practice/100_runs.ipynb #28d3a212
+# %% ../../nbs/practice/100_runs.ipynb #7e24892f
 @patch
 def load_checkpoint(self: RunFolder,
     resume: bool = True, # True: continue from here, and cut the log back to this moment; False: only look
 ) -> dict: # the saved state, on the CPU; None if nothing was saved
     "Return the newest readable state and warn if it is not in the newest file; RuntimeError if no file can be read."
+    if not self.writes and self._state is not None: return self._state
     box, unreadable = _newest(self.path)
     if resume:
         self._log.close()

@@ -6,7 +6,7 @@
 __all__ = ['SELECTION', 'SearchKeeper', 'space_of', 'search_of', 'run_search', 'StepCounter', 'train_group', 'run_trainings',
            'select', 'finish', 'train_job', 'search_part', 'compete', 'search_job']
 
-# %% ../../nbs/practice/104_trainings.ipynb #e03e34eb
+# %% ../../nbs/practice/104_trainings.ipynb #c51260ce
 import io, torch
 from dataclasses import replace
 from threading import Lock
@@ -15,7 +15,7 @@ from ..files import write_atomic
 from ..show import progress_bar, save_png
 from ..gan.discriminator import save_discriminator
 from ..metrics.protocol import Scores, get_reward, score_table
-from ..loops import Callback, at_a_time, share_out, side_by_side
+from ..loops import Callback, at_a_time, share_out, side_by_side, team
 from .recovery import Recovery, Stopped, log_faults
 from .runs import current, file_name
 from ..models.models import describe, training_of
@@ -25,7 +25,7 @@ from ..search.search import Gallery, SearchBar, make_search, plot_search
 from ..strategies.costs import costed, with_cost
 from ..search.space import Architecture
 
-# %% ../../nbs/practice/104_trainings.ipynb #c9a68ad4
+# %% ../../nbs/practice/104_trainings.ipynb #e786c540
 def _save_grids(job, images):
     "Write a gallery's grids into the run folder, and empty the gallery."
     for name, batch in images.items():
@@ -34,7 +34,6 @@ def _save_grids(job, images):
 
 def _reward_of(job): return get_reward(job.preset.search.objective)
 def _metric_of(job): return 'score' if _reward_of(job).metric == 'score' else 'fid' # by which contenders are compared
-
 def _worth(job): return (lambda s: s.score) if _metric_of(job) == 'score' else (lambda s: -s.fid) # of `Scores`; higher is better
 
 def _log_search(job, record):
@@ -70,13 +69,13 @@ class SearchKeeper(Callback):
         log_faults(self.job.run, 'search', self.recovery)
         self.job.save(search=search.state_dict())
 
-# %% ../../nbs/practice/104_trainings.ipynb #0b3be04e
+# %% ../../nbs/practice/104_trainings.ipynb #54e64688
 def space_of(job): return costed(job.preset.search, job.preset.final_gan, job.preset.channels) # a `CostedSpace` with the job's limits
 
 def search_of(job, callbacks): # job: a `Job`; callbacks: told about every step; returns a `Search`
     "Make the search of a job and load its state from the last checkpoint."
     measure = job.reward()
-    reward = lambda images: (job.signals.check(), measure(images))[1]
+    reward = lambda images: team().once(lambda: (job.signals.check(), measure(images))[1])
     search = make_search(job.data, reward, job.preset.search, job.preset.search_gan, job.seed, job.preset.engine, callbacks, space_of(job))
     if job.units: search.rewards = job.units.rewards(search.task)
     if job.state.get('search'): search.load_state_dict(job.state['search'])
@@ -153,7 +152,7 @@ def _advance_all(job, trainings, until, work, forgiven=()):
     share_out(trainings.values(), lambda t: 0 if job.signals.number or t.stopped else until - t.trainer.steps, advance, work)
     job.signals.check()
 
-# %% ../../nbs/practice/104_trainings.ipynb #88280c84
+# %% ../../nbs/practice/104_trainings.ipynb #b0c0f38e
 def _measured(job, generator, other=0):
     "Measure an averaged generator on latents drawn with the job's seed plus `other`; return its scores, and figures of its classes."
     with generator.register_forward_pre_hook(lambda *_: job.signals.check()): return job.measured(generator, job.seed + other)
@@ -184,7 +183,7 @@ def _log_training(job, bar, name, training, scores, due):
         save_png(job.path('samples', 'training', f'{file_name(name)}-{steps:07d}.png'), images)
     training.logged = steps
 
-# %% ../../nbs/practice/104_trainings.ipynb #7c3dc807
+# %% ../../nbs/practice/104_trainings.ipynb #90aff1e3
 def _one_leg(job, trainings, end, work, bar, forgiven=()):
     "Advance all trainings to the next stop, measure and log them; return whether a checkpoint is due."
     running, every = _unfinished(trainings, end), max(1, job.preset.train.steps // 20)
@@ -192,7 +191,7 @@ def _one_leg(job, trainings, end, work, bar, forgiven=()):
     behind = {name: training for name, training in running.items() if training.logged < until}
     _advance_all(job, behind, until, work, forgiven)
     bar.update(sum(training.trainer.steps for training in trainings.values()) - bar.n)      # moves back after a fault
-    scores = {name: _measured(job, training.generator, 500_000)[0] for name, training in behind.items() if training.due}
+    scores = {name: team().once(lambda: _measured(job, t.generator, 500_000)[0]) for name, t in behind.items() if t.due}
     _log_all_faults(job, trainings)
     for name, training in behind.items(): _log_training(job, bar, name, training, scores.get(name), until % every == 0)
     for name in scores: trainings[name].tell('measured', scores[name])
@@ -235,7 +234,7 @@ def _save_trained(job, name, training):
     save_discriminator(job.path('discriminators', f'{file}.safetensors'), training.trainer.D, **facts)
     return scores.record()
 
-# %% ../../nbs/practice/104_trainings.ipynb #2c7863a7
+# %% ../../nbs/practice/104_trainings.ipynb #0bc339d0
 def run_trainings(
     job, # a `Job`: settings, data and saved state
     named: dict, # name to `Architecture`
@@ -246,14 +245,14 @@ def run_trainings(
     groups = [missing] if at_a_time(len(missing), job.device) > 1 else [{name: arch} for name, arch in missing.items()]
     for group in job.units.train(missing) if job.units else groups:
         trained = train_group(job, group)
-        scores = {name: _save_trained(job, name, training) for name, training in trained.items()}
+        scores = {name: team().once(lambda: _save_trained(job, name, training)) for name, training in trained.items()}
         for name in scores: job.run.log(kind='scores', name=name, arch=str(named[name]), **scores[name])
         ended = dict(ended=job.state['trainings']) if 'arch' in job.run.config else {}      # a single training may be continued
         waiting = {name: state for name, state in (job.state['trainings'] or {}).items() if name not in group}       # of halved candidates
         job.save(scores=job.state.get('scores', {}) | scores, trainings=waiting or None, **ended)
     return {name: Scores(**job.state['scores'][name]) for name in named}
 
-# %% ../../nbs/practice/104_trainings.ipynb #7f65efa0
+# %% ../../nbs/practice/104_trainings.ipynb #7a9c9cf9
 def _saved(job, name): return load_generator(job.path('generators', f'{file_name(name)}.safetensors'), job.device)
 
 SELECTION = 250_000 # added to a job's seed for the latents by which a finalist is selected
@@ -265,7 +264,7 @@ def select(
     "Measure the finalists, unless there is only one, on latents that are used for nothing else; return the best one by score."
     for name in finalists if len(finalists) > 1 else ():
         if name in job.state.get('selection', {}): continue
-        scores = _measured(job, _saved(job, name), SELECTION)[0].record()
+        scores = team().once(lambda: _measured(job, _saved(job, name), SELECTION)[0].record())
         job.run.log(kind='selection', name=name, **scores)
         job.save(selection=job.state.get('selection', {}) | {name: scores})
     scores = job.state.get('selection', job.state['scores'])
@@ -312,7 +311,7 @@ def finish(
     table = score_table(scores, winner, metric)
     return '\n'.join([describe(job.preset, named[winner]), '', table, *note, *notes, *job.tell_classes(winner), '', _written(job.run.path)])
 
-# %% ../../nbs/practice/104_trainings.ipynb #3372f9ff
+# %% ../../nbs/practice/104_trainings.ipynb #700a7904
 def train_job(job) -> str: # the text to show at the end
     "Train and measure the architecture that a job's config gives, and write the results."
     named, ended = dict(trained=Architecture.parse(job.run.config['arch'])), job.state.get('ended')
@@ -320,7 +319,7 @@ def train_job(job) -> str: # the text to show at the end
     counter = 'stopped' if ended and ended['trained']['loop'].get('stopped') else 'logged'
     if job.reopen(ended and ended['trained'], counter, job.preset.train.steps, ('scores', 'ended')): job.state['trainings'] = ended
     run_trainings(job, named)
-    return finish(job, named, 'trained')
+    return team().once(lambda: finish(job, named, 'trained'))
 
 # %% ../../nbs/practice/104_trainings.ipynb #366978a4
 def _save_figure(figure, path):
@@ -330,14 +329,16 @@ def _save_figure(figure, path):
     plt.close(figure)
     write_atomic(path, file.getvalue())
 
-# %% ../../nbs/practice/104_trainings.ipynb #669247bf
+# %% ../../nbs/practice/104_trainings.ipynb #f44235f8
 def search_part(job) -> list: # of K `Architecture`s, best first
     "Search, and draw the search."
-    finalists = run_search(job)
-    records, reward = job.run.records('search'), _reward_of(job)
-    sizes = dict.fromkeys(r['size'] for r in records if reward.metric == 'score')       # a score of the real images is no distance
-    if 'real' not in job.state: job.state['real'] = {size: job.evaluator.reward(job.data.chunks(size)) for size in sizes}
-    _save_figure(plot_search(reward.shown(records), job.state['real'], reward.label(job.evaluator.extractor.name)), job.path('search.png'))
+    finalists, reward, name = run_search(job), _reward_of(job), job.evaluator.extractor.name
+    def draw():
+        records = job.run.records('search')
+        sizes = dict.fromkeys(r['size'] for r in records if reward.metric == 'score')       # a score of the real images is no distance
+        if 'real' not in job.state: job.state['real'] = {size: job.evaluator.reward(job.data.chunks(size)) for size in sizes}
+        _save_figure(plot_search(reward.shown(records), job.state['real'], reward.label(name)), job.path('search.png'))
+    team().once(draw)
     return [Architecture.parse(text) for text, _ in finalists]
 
 def compete(job, archs) -> tuple: # archs: best first; (name to `Architecture`, the selected one's name)
@@ -347,4 +348,4 @@ def compete(job, archs) -> tuple: # archs: best first; (name to `Architecture`, 
 
 def search_job(job) -> str: # the text to show at the end
     "Search, train the finalists and their rivals from scratch, and select the best finalist."
-    return finish(job, *compete(job, search_part(job)))
+    return team().once(lambda found=compete(job, search_part(job)): finish(job, *found))

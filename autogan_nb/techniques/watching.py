@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['whole', 'BalancedSteps', 'spacing', 'distinct', 'CollapseWatcher', 'PatienceWatcher']
 
-# %% ../../nbs/techniques/66_watching.ipynb #b6882908
+# %% ../../nbs/techniques/66_watching.ipynb #07dde33d
 import math, torch
 import torch.nn.functional as F
 from dataclasses import replace
 from fastcore.basics import patch
 from ..core import make_rng
 from ..gan.objective import TECHNIQUES, Technique, number
-from ..loops import Callback
+from ..loops import Callback, team
 from ..search.derive import WATCHERS, restart, stop
 from ..search.derived_gan import generate_images
 
@@ -115,11 +115,11 @@ def count(self: CollapseWatcher,
     z = torch.randn(self.n, generator.latent_dim, generator=make_rng(0)).to(self.data.device)
     return distinct(generate_images(generator, z), self.real[0]), self.real[1]
 
-# %% ../../nbs/techniques/66_watching.ipynb #9705f659
+# %% ../../nbs/techniques/66_watching.ipynb #6b2ee0a1
 @patch
 def measured(self: CollapseWatcher, training, scores):
     if training.stopped: return
-    found, of_real = self.count(training.generator)
+    found, of_real = team().once(lambda: self.count(training.generator))
     self.low = self.low + 1 if found < self.share * of_real else 0
     if self.low < 2 or training.restarts == self.most: return
     self.low, step = 0, training.trainer.steps

@@ -6,12 +6,12 @@
 __all__ = ['RUNG_LATENTS', 'Ladder', 'climb_alone', 'climb', 'run_rungs', 'rungs_in', 'rung_table', 'budget', 'budget_line',
            'halved_job', 'tell_idle']
 
-# %% ../../nbs/tools/125_halved.ipynb #dd373821
+# %% ../../nbs/tools/125_halved.ipynb #efa654ee
 import math, shutil, torch, warnings
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from ..core import make_rng
-from ..loops import at_a_time
+from ..loops import at_a_time, team
 from ..metrics.protocol import get_reward, short_count
 from ..gan.discriminator import load_discriminator
 from ..practice.runs import current, file_name
@@ -241,7 +241,7 @@ def _steps_of(job, name):
     "Return the steps of a finished training."
     return load_discriminator(job.path('discriminators', f'{file_name(name)}.safetensors')).notes['steps']
 
-# %% ../../nbs/tools/125_halved.ipynb #5ccafadf
+# %% ../../nbs/tools/125_halved.ipynb #62a507f0
 def halved_job(
     job, # a `Job`: new or continued
 ) -> str: # the text to show at the end
@@ -250,11 +250,13 @@ def halved_job(
     finalists = parts.search_part(job) if search.estimation == 'shared' else None
     if search.rungs: finalists = run_rungs(job, finalists)
     named, winner = parts.compete(job, finalists)
-    job.run.write_json('budget.json', steps := budget(job))
-    told = [rung_table(rungs_in(job.run.records()), job.run.config['preset'])] if search.rungs else []
-    return parts.finish(job, named, winner, [*told, budget_line(steps)])
+    def results():
+        job.run.write_json('budget.json', steps := budget(job))
+        told = [rung_table(rungs_in(job.run.records()), job.run.config['preset'])] if search.rungs else []
+        return parts.finish(job, named, winner, [*told, budget_line(steps)])
+    return team().once(results)
 
-# %% ../../nbs/tools/125_halved.ipynb #0a37c40b
+# %% ../../nbs/tools/125_halved.ipynb #e993c768
 _OF_SHARED = 'iterations', 'grow_after', 'epochs', 'controller_steps', 'top_k' # short names of settings of a search with a shared GAN
 
 def tell_idle(
@@ -266,4 +268,5 @@ def tell_idle(
     if idle and preset.search.estimation == 'halving':
         warnings.warn(f'no effect of {", ".join(idle)}: there is no shared GAN, because candidates are trained from scratch; '
                       'a search with one: --estimation shared, or --preset paper-digits')
+
 
