@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NASNET_OPS', 'NASNET_A', 'relu_conv', 'fitted', 'factored', 'separable', 'pooled', 'NASNetBlock', 'NASNetCell',
            'NASNetArch', 'BuiltCell', 'drop_path', 'ScheduledDropPath', 'stacked', 'NASNetChild', 'block_schema',
-           'block_of', 'tokens_of', 'NASNetSpace']
+           'block_of', 'block_tokens', 'NASNetSpace']
 
 # %% ../../nbs/nas/95_nasnet.ipynb #cbea8ca1
 import re, reprlib, torch
@@ -181,7 +181,7 @@ NASNET_A = NASNetArch.parse(
     'sep5x5@1+sep3x3@0,sep5x5@0+sep3x3@0,avg3x3@1+id@0,avg3x3@0+avg3x3@0,sep3x3@1+id@1/'
     'sep5x5@1+sep7x7@0,max3x3@1+sep7x7@0,avg3x3@1+sep5x5@0,avg3x3@2+id@3,sep3x3@2+max3x3@1')
 
-# %% ../../nbs/nas/95_nasnet.ipynb #bad00758
+# %% ../../nbs/nas/95_nasnet.ipynb #be4b5f3e
 class BuiltCell(nn.Module):
     "Compute a cell; `channels` is the number of its output's channels"
     def __init__(self,
@@ -201,12 +201,8 @@ class BuiltCell(nn.Module):
             depth.append(filters * (2 if block.combine == 'concat' else 1))
         self.channels = sum(depth[b + 2] for b in cell.loose)
 
-    def forward(self,
-        before, # (n, channels, height, width): output of the cell before the last
-        last, # output of the last cell
-        drop=lambda maps: maps, # what happens to the result of an operation other than the identity
-    ) -> torch.Tensor: # (n, `channels`, height, width)
-        "Return the output of the cell"
+    def forward(self, before, last, drop=lambda maps: maps): # outputs of the last two cells; drop: applied to results of operations
+        "Return the output of the cell; results of an identity are never dropped"
         states, ops = [fit(maps) for fit, maps in zip(self.inputs, (before, last))], iter(self.ops)
         for block in self.cell.blocks:
             one, two = (next(ops)(states[i]) if op == 'id' else drop(next(ops)(states[i])) for i, op in block.parts)
@@ -248,11 +244,8 @@ class ScheduledDropPath(nn.Module):
         self.step += 1
         return lambda maps, share=1.: drop_path(maps, rate * share, rng)
 
-# %% ../../nbs/nas/95_nasnet.ipynb #a81cfb75
-def stacked(
-    n: int, # normal cells between reductions, 0 or more
-    reductions: int, # how many, 0 or more
-) -> tuple: # 'normal' or 'reduction' for every cell
+# %% ../../nbs/nas/95_nasnet.ipynb #64871b1d
+def stacked(n: int, reductions: int) -> tuple: # n: normal cells between reductions; returns 'normal' or 'reduction' for every cell
     "Return the order of the cells of a network; ValueError if there is none"
     order = (('normal',) * n + ('reduction',)) * reductions + ('normal',) * n
     if min(n, reductions) < 0 or not order: raise ValueError(f'n is {n} and reductions {reductions}, expected at least one cell')
@@ -288,35 +281,31 @@ class NASNetChild(nn.Module):
         for i, cell in enumerate(self.cells, 1): before, last = last, cell(before, last, partial(drop, share=i / len(self.cells)))
         return self.head(last.relu().mean((2, 3)))
 
-# %% ../../nbs/nas/95_nasnet.ipynb #2776e2cc
+# %% ../../nbs/nas/95_nasnet.ipynb #87fda728
 def block_schema(
     b: int, # number of the block in its cell, from 0
     ops=tuple(NASNET_OPS), # operations to choose from
     combines=tuple(_SIGNS), # combinations to choose from; a single one is no decision
 ) -> tuple: # of `Decision`s
     "Return the decisions of a block"
-    states, how = tuple(range(b + 2)), [Decision('combine', tuple(combines))] if len(combines) > 1 else []
-    return (Decision('first', states), Decision('second', states), Decision('first_op', tuple(ops)), Decision('second_op', tuple(ops)), *how)
+    states, ops, how = tuple(range(b + 2)), tuple(ops), [Decision('combine', tuple(combines))] if len(combines) > 1 else []
+    return (Decision('first', states), Decision('second', states), Decision('first_op', ops), Decision('second_op', ops), *how)
 
-def block_of(
-    schema: tuple, # from `block_schema`
-    tokens, # one for each decision
-    combine: str = 'add', # if it's no decision
-) -> NASNetBlock:
+def block_of(schema: tuple, tokens, combine: str = 'add') -> NASNetBlock: # one token for each decision; combine: if it's no decision
     "Return the block that these tokens describe; ValueError for a wrong number of tokens or a token out of range"
     tokens = [int(token) for token in tokens]
     if len(tokens) != len(schema) or not all(0 <= token < d.n for token, d in zip(tokens, schema)):
         raise ValueError(f'the tokens are {tokens}: expected {len(schema)}, below {[d.n for d in schema]}')
     return NASNetBlock(**dict(combine=combine) | {d.name: d.choices[token] for d, token in zip(schema, tokens)})
 
-def tokens_of(block: NASNetBlock, schema: tuple) -> tuple: # schema: from `block_schema`; one token for each decision
+def block_tokens(block: NASNetBlock, schema: tuple) -> tuple: # schema: from `block_schema`; one token for each decision
     "Return the tokens of a block; ValueError if one of its answers isn't in the schema"
     for d in schema:
         if getattr(block, d.name) not in d.choices:
             raise ValueError(f'{d.name} of {block} is {getattr(block, d.name)!r}, expected one of {d.choices}')
     return tuple(d.choices.index(getattr(block, d.name)) for d in schema)
 
-# %% ../../nbs/nas/95_nasnet.ipynb #6b9530ee
+# %% ../../nbs/nas/95_nasnet.ipynb #81246856
 class NASNetSpace(Space):
     "Pairs of a normal and a reduction cell with a given number of blocks"
     root = NASNetArch()
@@ -347,7 +336,7 @@ def tokens(self: NASNetSpace, arch):
         if len(cell) != self.blocks: raise ValueError(f'{cell!r} has {len(cell)} blocks, expected {self.blocks}')
         if odd := [b for b in cell.blocks if b.combine not in self.combines]:
             raise ValueError(f'{odd[0]} is not in the space: expected one of {self.combines}')
-    written = lambda cell: [token for part, block in zip(self.parts, cell.blocks) for token in tokens_of(block, part)]
+    written = lambda cell: [token for part, block in zip(self.parts, cell.blocks) for token in block_tokens(block, part)]
     return tuple(tuple(written(cell)) for cell in arch.cells)
 
 @patch
