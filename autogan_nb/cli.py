@@ -43,9 +43,8 @@ def _resumed(name, options):
     if ignored: warnings.warn(f'{folder!r} continues with its own settings and ignores {", ".join(ignored)}')
     return run
 
-# %% ../nbs/06_cli.ipynb #761329cd
+# %% ../nbs/06_cli.ipynb #269804f3
 REPORT_NEEDS = ('papermill', 'nbconvert', 'ipykernel')
-
 def _missing(name):
     try: import_module(name)
     except ImportError: return True
@@ -55,15 +54,14 @@ def needs_of_report() -> str:
     missing = [name for name in REPORT_NEEDS if _missing(name)]
     return f'the page needs {" and ".join(missing)}: pip install {" ".join(missing)}' if missing else ''
 
-# %% ../nbs/06_cli.ipynb #c47fa301
+# %% ../nbs/06_cli.ipynb #2ecac085
 def _add_report(job):
     "Write a finished job's page, and say where it is."
     job.run.close()
     again = f'autogan_report {shlex.quote(str(job.run.path))}'
     if needs := needs_of_report(): return warnings.warn(f'no report was written, {needs}, then {again}')
     with plain_errors():
-        try:
-            page = needed('practice.report').write_report(job.run.path, quiet=job.quiet)
+        try: page = needed('practice.report').write_report(job.run.path, quiet=job.quiet)
         except Exception as error: warnings.warn(f'the report could not be written ({error}); {again} tries again')
         else: print(f'{page}  all of it on one page')
 
@@ -88,7 +86,7 @@ def _run_name(options, settings):
     own = settings.data != PRESETS[options.preset].data
     return f'{needed("tools.own_images").data_name(settings.data) if own else options.preset}-seed{options.seed}'
 
-# %% ../nbs/06_cli.ipynb #b3e37b0b
+# %% ../nbs/06_cli.ipynb #327f6038
 def _is_finished(options, settings):
     "Return whether a run that is to be continued has nothing left to do."
     if not options.resume or not Path(options.resume, 'scores.json').exists(): return False
@@ -104,8 +102,7 @@ def _timed(options, settings, evaluator, arch=None):
     except (ArithmeticError, MemoryError, RuntimeError) as error:
         if fit: raise
         return settings, warnings.warn(f'the time could not be estimated: {error}')
-    if fit:
-        settings = estimating.fitted(settings, costs, options.hours, n, device, arch, asked_for(options))
+    if fit: settings = estimating.fitted(settings, costs, options.hours, n, device, arch, asked_for(options))
     estimate = estimating.Estimate(estimating.whole_work(settings, n, device, arch), costs)
     if not options.quiet: print(f'the whole job takes {estimate}', file=sys.stderr)
     return settings, estimating.Clock(estimate, settings)
@@ -113,6 +110,7 @@ def _timed(options, settings, evaluator, arch=None):
 @command
 def autogan_search(options: SearchOptions):
     "Let a machine design a GAN: search, train the best architectures from scratch, measure, show."
+    if options.task != 'gan' or Path(options.resume or '', 'nas.json').is_file(): return needed('tools.nas_runs').nas_from_search(options)
     with plain_errors(SearchOptions):
         jobs, run = needed('practice.jobs'), _resumed('autogan_search', options)
         settings = jobs.continued(run, vars(options)) if run else settings_from(options, chosen=_chosen(options))
@@ -305,7 +303,7 @@ def autogan_export(options: ExportOptions):
         needed('practice.sharing').export_generator(needed('tools.reading').find_generator(options.source, arch=options.arch), options.out)
     print(options.out)
 
-# %% ../nbs/06_cli.ipynb #30b835c2
+# %% ../nbs/06_cli.ipynb #60d214e2
 @dataclass(frozen=True)
 class ReportOptions:
     "What to show."
@@ -323,10 +321,12 @@ def autogan_report(options: ReportOptions):
         for name in given(options).keys() & ({'out'} if options.serve else {'host', 'port'}):
             raise ValueError(f'--{name} is for {"one page, not for" if options.serve else "pages shown with"} --serve')
         if options.serve: return needed('many.runs_page').serve_runs(options.run, options.host, options.port)
+        if Path(options.run, 'nas.json').exists(): return print(needed('tools.nas_runs').write_nas_report(options.run, options.out))
         if needs := needs_of_report(): raise ImportError(needs)
         for file in [Path(options.out), Path(options.out).with_suffix('.ipynb')] if (options.out or '').endswith('.html') else []:
             if file.exists(): raise FileExistsError(f'{str(file)!r} exists already: choose another --out')
         print(needed('practice.report').write_report(options.run, options.out, options.quiet))
+
 
 
 # %% ../nbs/06_cli.ipynb #3623df03
