@@ -73,7 +73,7 @@ def sequences(many: list, numbers: dict) -> torch.Tensor: # (n, longest) numbers
     rows = [torch.tensor([numbers[pair] for step in steps for pair in step]) for steps in many]
     return nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
-# %% ../../nbs/nas/98_pnas.ipynb #bf462fc6
+# %% ../../nbs/nas/98_pnas.ipynb #22de21e9
 class AnswerMLP(nn.Module):
     "Predict a reward from the shares of answers"
     encode = staticmethod(mean_answers)
@@ -87,7 +87,8 @@ class AnswerLSTM(nn.Module):
     encode = staticmethod(sequences)
     def __init__(self, answers: int, hidden: int = 32): # answers: how many there are
         super().__init__()
-        self.embed, self.lstm, self.head = nn.Embedding(answers + 1, hidden, 0), nn.LSTM(hidden, hidden, batch_first=True), nn.Linear(hidden, 1)
+        self.embed, self.head = nn.Embedding(answers + 1, hidden, 0), nn.Linear(hidden, 1)
+        self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
         nn.init.uniform_(self.embed.weight, -.1, .1)
     def forward(self, written): # (n, longest) -> (n,)
         last = (written > 0).sum(1) - 1
@@ -113,16 +114,17 @@ def fit_network(
         optimizer.step()
     return net
 
-# %% ../../nbs/nas/98_pnas.ipynb #b89e9584
+# %% ../../nbs/nas/98_pnas.ipynb #12272f1f
 def predicted(
     kind: str, # a row of `PREDICTORS`
     known: list, # n measured architectures, as `answers_of` returns them
     rewards, # (n,)
     unseen: list, # m others
     seed: int = 0, # of the weights and of what each member leaves out
-    members: int = 5, # networks
+    members: int = 5, # networks; each of several learns without its own part, if there are at least two rewards for each
 ) -> torch.Tensor: # (m,)
     "Predict the rewards of architectures, in units of the known ones' deviation, with an ensemble"
+    if members < 1: raise ValueError(f'members is {members}, expected at least 1')
     numbers, make = numbered([*known, *unseen]), PREDICTORS[kind]
     x, new = (make.encode(some, numbers) for some in (known, unseen))
     y = torch.as_tensor(rewards, dtype=torch.float32)
@@ -130,7 +132,7 @@ def predicted(
     fold = torch.randperm(len(y), generator=make_rng(seed)) % members
     total = torch.zeros(len(new))
     for k in range(members):
-        rows = fold != k if len(y) >= 2 * members else slice(None)
+        rows = fold != k if 1 < members <= len(y) / 2 else slice(None)
         net = fit_network(seeded(lambda: make(len(numbers)), 1000 * seed + k), x[rows], y[rows])
         with torch.no_grad(): total += net(new) / members
     return total
