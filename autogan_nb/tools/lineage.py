@@ -16,14 +16,14 @@ from ..nas.searching import NAS_SPACES, ChildTraining, NASOptions, a_random_one,
 from ..settings import find_row
 from ..show import DisplayText, html_table
 
-# %% ../../nbs/tools/129_lineage.ipynb #f5c729e3
+# %% ../../nbs/tools/129_lineage.ipynb #078621d7
 METHODS = { # name of a method to (space, strategy, whether candidates are trained from scratch)
     'NAS': ('nas-conv', 'anchors', True), 'NASNet': ('nasnet', 'ppo', True),
     'ENAS macro': ('enas-macro', 'anchors', False), 'ENAS micro': ('enas-micro', 'reinforce', False),
     'ENAS micro, from scratch': ('enas-micro', 'reinforce', True),
     'NAS cell': ('nas-rnn', 'reinforce', True),
     'ENAS cell': ('enas-rnn', 'reinforce', False), 'ENAS cell, from scratch': ('enas-rnn', 'reinforce', True)}
-LENGTHS_OF_STUDY = dict(iterations=8, shared_steps=250, child_steps=100, controller_steps=3, controller_batch=4, final_steps=300) # 96 rewards
+LENGTHS_OF_STUDY = dict(iterations=8, shared_steps=250, child_steps=100, controller_steps=3, controller_batch=4, final_steps=300)
 WAYS = 'method', 'random', 'none' # what proposes: the method's strategy, chance, or nobody
 
 def lineage_options(method: str, way: str, seed: int, **settings) -> NASOptions: # settings: options by name
@@ -68,8 +68,8 @@ def autogan_lineage(
     make_lineage(out, range(seeds), chosen, part)
     print(f'{len(read_rows(out))} rows in {out}')
 
-# %% ../../nbs/tools/129_lineage.ipynb #66bbac2f
-_T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26} # 97.5 % points of Student's t, by degrees of freedom
+# %% ../../nbs/tools/129_lineage.ipynb #4109153b
+_T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26} # Student's t: 97.5 % points by degrees of freedom
 
 def interval(values: list) -> tuple: # (mean, half the width of its 95 % interval; NaN for a single value)
     "Compute the mean of some values and its interval"
