@@ -56,7 +56,8 @@ def test_a_stopped_search_says_how_to_continue_and_other_commands_know_the_run(t
 
 
 @pytest.mark.parametrize('words, said', [
-    ('--task classify --space enas-micr', "did you mean 'enas-micro'"), ('--task sing', 'unknown task'), ('--task classify --loss hinge', '--loss'),
+    ('--task classify --space enas-micr', "did you mean 'enas-micro'"), ('--task sing', 'unknown task'),
+    ('--task classify --loss hinge', '--loss'),
     ('--task language --space nasnet', 'classify'), ('--task classify --data digitz', "did you mean 'digits'"),
     ('--task language --data nowhere', 'ptb.train.txt'), ('--task classify --set iterations=zero', 'iterations'),
     ('--task classify --set batch=0', 'batch'), ('--task classify --strategy reinforced', "did you mean 'reinforce'"),
@@ -70,7 +71,8 @@ def test_every_strategy_searches_the_spaces():
     from autogan_nb.search.mlas import STRATEGIES
     from autogan_nb.settings import load_rooms
     load_rooms()
-    o = dict(space='enas-rnn', size=10, limit=3000, width=8, iterations=1, shared_steps=2, controller_steps=1, controller_batch=2, candidates=3)
+    o = dict(space='enas-rnn', size=10, limit=3000, width=8, iterations=1, shared_steps=2, controller_steps=1, controller_batch=2,
+             candidates=3)
     problem = problem_of(complete(NASOptions(**o)))
     for strategy in sorted(STRATEGIES.keys() - {'tpe', 'gp', 'pareto'}):
         found = nas_search(complete(NASOptions(**o, strategy=strategy)), problem).run()
