@@ -7,13 +7,14 @@ __all__ = ['fingerprint_of_problem', 'NASJob', 'NASKeeper', 'search_nas', 'conte
            'measured_contender', 'nas_table', 'run_nas', 'write_nas_report', 'new_nas_run', 'opened_nas_run',
            'autogan_nas', 'nas_options', 'nas_from_search']
 
-# %% ../../nbs/tools/128_nas_runs.ipynb #46591bdc
+# %% ../../nbs/tools/128_nas_runs.ipynb #24c3e8ff
 import hashlib, io, time, warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 from ..loops import Callback
 from ..files import write_atomic
-from ..nas.searching import NAS_SPACES, ChildTraining, NASOptions, a_random_one, complete, finalists_of, nas_search, problem_of, save_child
+from ..nas.searching import NAS_SPACES, ChildTraining, NASOptions, a_random_one, complete, finalists_of
+from ..nas.searching import nas_search, problem_of, save_child
 from ..practice.recovery import Stopped
 from ..practice.runs import RunFolder, check_new
 from ..settings import fields_of, from_text, given, unknown
