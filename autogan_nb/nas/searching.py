@@ -144,7 +144,7 @@ NAS_SPACES = { # other notebooks may add rows
         lambda arch, problem, o: _language(problem, o, lambda n: EnasCell(scopes_of(arch), n, n, arch, highway=True)),
         lambda problem, o: _language(problem, o, lambda n: EnasCell(whole_scope(EnasRNN(), o.layers), n, n, highway=True)))}
 
-# %% ../../nbs/nas/99_searching.ipynb #7d00e6af
+# %% ../../nbs/nas/99_searching.ipynb #bed09bdd
 @dataclass(frozen=True)
 class NASOptions:
     "What to search, and how."
@@ -162,7 +162,7 @@ class NASOptions:
     stack: int = 1 # convolution cells before, between and after two reduction cells
     scratch: bool = False # train every candidate from scratch, although the space has shared weights
     iterations: int = 10 # of the search
-    shared_steps: int = 50 # training steps of the shared weights in each iteration
+    shared_steps: int = 100 # training steps of the shared weights in each iteration
     child_steps: int = 100 # training steps of a candidate that is trained from scratch
     controller_steps: int = 5 # learning steps of the strategy in each iteration
     controller_batch: int = 4 # architectures in a learning step

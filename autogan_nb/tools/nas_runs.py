@@ -7,20 +7,21 @@ __all__ = ['fingerprint_of_problem', 'NASJob', 'NASKeeper', 'search_nas', 'conte
            'measured_contender', 'nas_table', 'run_nas', 'write_nas_report', 'new_nas_run', 'opened_nas_run',
            'autogan_nas', 'nas_options', 'nas_from_search']
 
-# %% ../../nbs/tools/128_nas_runs.ipynb #46591bdc
+# %% ../../nbs/tools/128_nas_runs.ipynb #24c3e8ff
 import hashlib, io, time, warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 from ..loops import Callback
 from ..files import write_atomic
-from ..nas.searching import NAS_SPACES, ChildTraining, NASOptions, a_random_one, complete, finalists_of, nas_search, problem_of, save_child
+from ..nas.searching import NAS_SPACES, ChildTraining, NASOptions, a_random_one, complete, finalists_of
+from ..nas.searching import nas_search, problem_of, save_child
 from ..practice.recovery import Stopped
 from ..practice.runs import RunFolder, check_new
 from ..settings import fields_of, from_text, given, unknown
 from ..shell import command, dashed, needed, plain_errors
 from ..show import html_table, progress_bar
 
-# %% ../../nbs/tools/128_nas_runs.ipynb #8ddb8c2f
+# %% ../../nbs/tools/128_nas_runs.ipynb #9bf5a3d8
 def fingerprint_of_problem(problem) -> str:
     "Return a hash of the data in all three parts"
     parts = [getattr(part, 'fingerprint', None) or hashlib.blake2b(part.cpu().numpy().tobytes(), digest_size=8).hexdigest()
@@ -29,8 +30,8 @@ def fingerprint_of_problem(problem) -> str:
 
 class NASJob:
     "A run folder with its options, data and saved state; ValueError if the data are not those that the run started with"
-    def __init__(self, run, options: NASOptions): # run: a `RunFolder`; options: complete
-        self.run, self.options, self.problem = run.claim(), options, problem_of(options)
+    def __init__(self, run, options: NASOptions, problem=None): # run: a `RunFolder`; options: complete; problem: None: load it
+        self.run, self.options, self.problem = run.claim(), options, problem or problem_of(options)
         self.row, self.space = NAS_SPACES[options.space], NAS_SPACES[options.space].space(options)
         self.state, self.signals, self.saved = run.load_checkpoint() or {}, None, time.monotonic()
         if run.config.get('data') in (None, now := fingerprint_of_problem(self.problem)): return
@@ -138,7 +139,7 @@ def run_nas(job: NASJob) -> str: # the table of the results
     write_nas_report(job.run.path)
     return nas_table(job, rows)
 
-# %% ../../nbs/tools/128_nas_runs.ipynb #4c7f2b14
+# %% ../../nbs/tools/128_nas_runs.ipynb #2d643088
 def _curve(records):
     "Return the SVG of a search's rewards"
     import matplotlib.pyplot as plt
@@ -147,7 +148,8 @@ def _curve(records):
     for key, label in (('best_reward', 'best'), ('reward', 'mean')): ax.plot(iterations, [record[key] for record in records], label=label)
     ax.set(xlabel='iteration', ylabel='reward'); ax.legend()
     file = io.StringIO()
-    fig.savefig(file, format='svg', metadata=dict(Date=None)); plt.close(fig)
+    with plt.rc_context({'svg.hashsalt': 'nas'}): fig.savefig(file, format='svg', metadata=dict(Date=None))  # the same bytes every time
+    plt.close(fig)
     return file.getvalue()
 
 def write_nas_report(path, out=None, quiet: bool = True) -> Path: # path: of a run; out: page to write, .html; returns the page
@@ -166,15 +168,17 @@ def write_nas_report(path, out=None, quiet: bool = True) -> Path: # path: of a r
     write_atomic(page, f'{head}<h1>{o.space} on {o.data}</h1>{"".join(body)}')
     return page
 
-# %% ../../nbs/tools/128_nas_runs.ipynb #28e2e634
+# %% ../../nbs/tools/128_nas_runs.ipynb #8e4930d6
 def _arch_of(text):
     "Return the text of an architecture, given as such or as the folder of a run"
     if text is None or not Path(text, 'architectures.json').exists(): return text
     return next(row['arch'] for row in RunFolder.open(text).read_json('architectures.json') if row['selected'])
 
-def new_nas_run(options: NASOptions) -> RunFolder: # options: complete
-    "Make a run folder; FileExistsError if it holds a run already"
-    run = RunFolder.create(options.out, dict(nas=options.space, seed=options.seed, data=fingerprint_of_problem(problem_of(options))))
+def new_nas_run(options: NASOptions, problem) -> RunFolder: # options: complete; problem: their data
+    "Make a run folder; FileExistsError if it holds a run already, ValueError, and no folder, if the options don't make a search"
+    if options.arch: NAS_SPACES[options.space].space(options).parse(options.arch)
+    else: nas_search(options, problem)
+    run = RunFolder.create(options.out, dict(nas=options.space, seed=options.seed, data=fingerprint_of_problem(problem)))
     run.write_json('nas.json', {name: value for name, value in asdict(options).items() if name not in ('device', 'out', 'resume', 'quiet')})
     return run
 
@@ -186,18 +190,17 @@ def opened_nas_run(options: NASOptions) -> tuple: # options: with `resume`; retu
     if ignored: warnings.warn(f'{options.resume!r} continues with its own settings and ignores {", ".join(ignored)}')
     return run, NASOptions(**run.read_json('nas.json') | dict(device=options.device, quiet=options.quiet))
 
-# %% ../../nbs/tools/128_nas_runs.ipynb #0499dce0
+# %% ../../nbs/tools/128_nas_runs.ipynb #73839e6e
 @command
 def autogan_nas(options: NASOptions):
     "Search for a classifier or a language model, train what was found from scratch beside a random one, measure, save, report."
     with plain_errors(NASOptions):
-        if options.resume: run, options = opened_nas_run(options)
+        if options.resume: job = NASJob(*opened_nas_run(options))
         else:
             options = complete(replace(options, arch=_arch_of(options.arch)))
             out = check_new(options.out or f'runs/{options.space}-{Path(options.data).name}-seed{options.seed}')
-            if options.arch: NAS_SPACES[options.space].space(options).parse(options.arch)
-            run = new_nas_run(replace(options, out=out))
-        job = NASJob(run, options)
+            problem = problem_of(options)
+            job = NASJob(new_nas_run(replace(options, out=out), problem), options, problem)
         with needed('cli').resumable(job): print(run_nas(job))
 
 # %% ../../nbs/tools/128_nas_runs.ipynb #1a9fd359
