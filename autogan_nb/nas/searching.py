@@ -6,7 +6,7 @@
 __all__ = ['NAS_SPACES', 'SharedTask', 'NASSpace', 'NASOptions', 'complete', 'problem_of', 'nas_search', 'finalists_of',
            'a_random_one', 'ChildTraining', 'save_child', 'Shape', 'load_child']
 
-# %% ../../nbs/nas/99_searching.ipynb #91b1551c
+# %% ../../nbs/nas/99_searching.ipynb #5efd34d3
 import math, torch
 from dataclasses import asdict, dataclass
 from fastcore.basics import patch
@@ -102,7 +102,7 @@ def load(self: SharedTask, state: dict): # state: from `state` of a task with th
         self.held = self.problem.sample('valid', self.rows, self.reward_rng)
     for name in ('rng', 'reward_rng'): getattr(self, name).set_state(state[name].cpu())
 
-# %% ../../nbs/nas/99_searching.ipynb #2717c059
+# %% ../../nbs/nas/99_searching.ipynb #fa39a438
 class NASSpace(NamedTuple):
     "What a search needs to know about a space."
     task: str # 'classify' or 'language'
@@ -112,6 +112,7 @@ class NASSpace(NamedTuple):
     child: Callable # function from (arch, problem, options) to a network
     shared: Callable = None # function from (problem, options) to a network with shared weights; None: there are none
     strategy: str = 'reinforce' # that of the space's paper
+    steps: Callable = lambda o: 1 # function from options to the number of steps of an architecture
 
 def _at_once(space, steps): return needed('strategies.rewards').AtOnce(space, steps)
 def _stack(o): return ('c' * o.stack + 'r') * 2 + 'c' * o.stack
@@ -123,8 +124,10 @@ def _both(o):
     "Return the scope of the micro space, for each kind of cell"
     return (whole_scope(EnasMicro(o.layers).cell, o.layers - 2),) * 2
 
-# %% ../../nbs/nas/99_searching.ipynb #2e2ac156
-_shape = lambda problem: (problem.channels, len(problem.classes))
+# %% ../../nbs/nas/99_searching.ipynb #9f1e7e4a
+def _shape(problem): return problem.channels, len(problem.classes)
+def _pnas(): return needed('nas.pnas').PNASSpace()
+def _grows(o): return o.strategy in (None, 'pnas')
 
 NAS_SPACES = { # other notebooks may add rows
     'nas-conv': NASSpace('classify', 4, 8,
@@ -132,6 +135,9 @@ NAS_SPACES = { # other notebooks may add rows
         lambda arch, problem, o: ConvChild(arch, *_shape(problem)), strategy='anchors'),
     'nasnet': NASSpace('classify', 2, 8, lambda o: _at_once(NASNetSpace(o.layers), 2),
         lambda arch, problem, o: NASNetChild(arch, o.stack, o.width, 2, *_shape(problem)), strategy='ppo'),
+    'pnas': NASSpace('classify', 2, 8, lambda o: _pnas() if _grows(o) else _at_once(_pnas(), o.layers),
+        lambda arch, problem, o: NASNetChild(arch, o.stack, o.width, 2, *_shape(problem)), None, 'pnas',
+        lambda o: o.layers if _grows(o) else 1),
     'enas-macro': NASSpace('classify', 5, 12, lambda o: _at_once(EnasMacro(), o.layers),
         lambda arch, problem, o: MacroNet(scopes_of(arch), *_shape(problem), o.width, arch, own=True),
         lambda problem, o: MacroNet(whole_scope(EnasMacro(), o.layers), *_shape(problem), o.width), 'anchors'),
@@ -144,12 +150,12 @@ NAS_SPACES = { # other notebooks may add rows
         lambda arch, problem, o: _language(problem, o, lambda n: EnasCell(scopes_of(arch), n, n, arch, highway=True)),
         lambda problem, o: _language(problem, o, lambda n: EnasCell(whole_scope(EnasRNN(), o.layers), n, n, highway=True)))}
 
-# %% ../../nbs/nas/99_searching.ipynb #bed09bdd
+# %% ../../nbs/nas/99_searching.ipynb #bc3fb017
 @dataclass(frozen=True)
 class NASOptions:
     "What to search, and how."
     task: str = None # classify (images with labels) or language (predict a text); by default that of the space
-    space: str = None # nas-conv, nasnet, enas-macro, enas-micro, nas-rnn or enas-rnn; by default ENAS's cells
+    space: str = None # nas-conv, nasnet, pnas, enas-macro, enas-micro, nas-rnn or enas-rnn; by default ENAS's cells
     strategy: str = None # reinforce, anchors (with anchor points), ppo, evolution, random, ...; by default that of the space's paper
     data: str = None # digits, fashion-mnist, cifar10, ..., a folder of class folders; or pydoc, a folder with Penn Treebank's files
     words: bool = False # predict words rather than characters
@@ -219,14 +225,16 @@ def _anchored(space, config, seed, rng):
         return ReinforcePolicy(controller, config.controller_lr, config.baseline_decay, config.entropy_weight, rng)
     return PolicyStrategy(space, rng, policy)
 
-# %% ../../nbs/nas/99_searching.ipynb #e25cf573
+# %% ../../nbs/nas/99_searching.ipynb #af537512
 def nas_search(options: NASOptions, problem, callbacks=()): # options: complete; returns a `Search`
     "Make the search that some options describe; ValueError if the space doesn't suit the strategy"
     row, o, tasks = NAS_SPACES[options.space], options, needed('nas.tasks')
     if o.strategy == 'anchors' != row.strategy: raise ValueError(f'strategy is anchors, but {o.space} has no connections to decide')
+    if o.iterations < (n := row.steps(o)): raise ValueError(f'iterations is {o.iterations}, but architectures grow in {n} steps')
     space, child = row.space(o), lambda arch: row.child(arch, problem, o)
-    config = SearchConfig(iterations=o.iterations, grow_after=(), controller_steps=o.controller_steps, controller_batch=o.controller_batch,
-                          candidates=o.candidates, top_k=o.top_k, hidden=64, controller_lr=o.controller_lr, entropy_weight=1e-3)
+    growths = tuple(round(o.iterations * k / n) for k in range(1, n))
+    same = {name: getattr(o, name) for name in 'iterations controller_steps controller_batch candidates top_k controller_lr'.split()}
+    config = SearchConfig(grow_after=growths, hidden=64, entropy_weight=1e-3, **same)
     shared, how = row.shared and not o.scratch, (o.seed, o.lr, o.batch)
     if shared: task = SharedTask(problem, lambda: row.shared(problem, o), space.parse, o.shared_steps, *how)
     else: task = tasks.ScratchTask(problem, child, o.child_steps, *how)
@@ -237,12 +245,16 @@ def finalists_of(search) -> list: # search: from `nas_search`; returns (architec
     "Run a search to its end and return its finalists"
     if isinstance(search.task, SharedTask): return [(beam.arch, beam.reward) for beam in search.run().beams]
     while not search.done: search.step()
-    return sorted(search.rewards.known.items(), key=lambda pair: (-pair[1], str(pair[0])))[:search.config.top_k]
+    known = search.rewards.known
+    longest = max(map(len, known))
+    whole = [(arch, reward) for arch, reward in known.items() if len(arch) == longest]
+    return sorted(whole, key=lambda pair: (-pair[1], str(pair[0])))[:search.config.top_k]
 
-def a_random_one(space, others: list, seed: int): # others: not to be drawn
-    "Draw an architecture that is not among the others; None if there seems to be none"
-    rng = make_rng(seed)
-    return next((arch for _ in range(1000) if (arch := space.random(1, rng)) not in others), None)
+def a_random_one(options: NASOptions, others: list): # options: complete; others: not to be drawn
+    "Draw a whole architecture that is not among the others; None if there seems to be none"
+    row, rng = NAS_SPACES[options.space], make_rng(options.seed)
+    drawn = (row.space(options).random(row.steps(options), rng) for _ in range(1000))
+    return next((arch for arch in drawn if arch not in others), None)
 
 # %% ../../nbs/nas/99_searching.ipynb #950b429b
 class ChildTraining:

@@ -16,9 +16,9 @@ from ..nas.searching import NAS_SPACES, ChildTraining, NASOptions, a_random_one,
 from ..settings import find_row
 from ..show import DisplayText, html_table
 
-# %% ../../nbs/tools/129_lineage.ipynb #078621d7
+# %% ../../nbs/tools/129_lineage.ipynb #3281f598
 METHODS = { # name of a method to (space, strategy, whether candidates are trained from scratch)
-    'NAS': ('nas-conv', 'anchors', True), 'NASNet': ('nasnet', 'ppo', True),
+    'NAS': ('nas-conv', 'anchors', True), 'NASNet': ('nasnet', 'ppo', True), 'PNAS': ('pnas', 'pnas', True),
     'ENAS macro': ('enas-macro', 'anchors', False), 'ENAS micro': ('enas-micro', 'reinforce', False),
     'ENAS micro, from scratch': ('enas-micro', 'reinforce', True),
     'NAS cell': ('nas-rnn', 'reinforce', True),
@@ -33,12 +33,12 @@ def lineage_options(method: str, way: str, seed: int, **settings) -> NASOptions:
     own |= LENGTHS_OF_STUDY | dict(space=space, strategy=strategy if way == 'method' else 'random', scratch=scratch, seed=seed, quiet=True)
     return complete(NASOptions(**own | settings))
 
-# %% ../../nbs/tools/129_lineage.ipynb #940a6dfd
+# %% ../../nbs/tools/129_lineage.ipynb #5c3d3684
 def lineage_row(method: str, way: str, seed: int, **settings) -> dict: # plain values
     "Search, train the best from scratch, measure it, and count what it took"
     o, begin = lineage_options(method, way, seed, **settings), time.process_time()
     problem, trained = problem_of(o), 0
-    if way == 'none': arch = a_random_one(NAS_SPACES[o.space].space(o), [], seed)
+    if way == 'none': arch = a_random_one(o, [])
     else:
         search = nas_search(o, problem)
         arch, trained = finalists_of(search)[0][0], search.task.trained

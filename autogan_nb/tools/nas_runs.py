@@ -75,13 +75,13 @@ def search_nas(job: NASJob) -> list: # of (text of an architecture, reward), bes
     job.save(finalists=[(str(arch), reward) for arch, reward in found], trained=search.task.trained)
     return job.state['finalists']
 
-# %% ../../nbs/tools/128_nas_runs.ipynb #bb43aa0c
+# %% ../../nbs/tools/128_nas_runs.ipynb #245fd89e
 def contenders_of(job: NASJob) -> dict: # name to (text, reward or None)
     "Search, and name what is to be trained from scratch"
     given_one = job.options.arch and [(str(job.space.parse(job.options.arch)), None)]
     found = given_one or search_nas(job)
     names = ['given'] if given_one else [f'searched {k + 1}' for k in range(len(found))]
-    chance = a_random_one(job.space, [job.space.parse(text) for text, _ in found], job.options.seed)
+    chance = a_random_one(job.options, [job.space.parse(text) for text, _ in found])
     return dict(zip(names, found)) | ({'random': (str(chance), None)} if chance else {})
 
 
