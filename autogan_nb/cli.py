@@ -42,9 +42,8 @@ def _resumed(name, options):
     if ignored: warnings.warn(f'{folder!r} continues with its own settings and ignores {", ".join(ignored)}')
     return run
 
-# %% ../nbs/06_cli.ipynb #761329cd
+# %% ../nbs/06_cli.ipynb #269804f3
 REPORT_NEEDS = ('papermill', 'nbconvert', 'ipykernel')
-
 def _missing(name):
     try: import_module(name)
     except ImportError: return True
@@ -103,8 +102,7 @@ def _timed(options, settings, evaluator, arch=None):
     except (ArithmeticError, MemoryError, RuntimeError) as error:
         if fit: raise
         return settings, warnings.warn(f'the time could not be estimated: {error}')
-    if fit:
-        settings = estimating.fitted(settings, costs, options.hours, n, device, arch, asked_for(options))
+    if fit: settings = estimating.fitted(settings, costs, options.hours, n, device, arch, asked_for(options))
     estimate = estimating.Estimate(estimating.whole_work(settings, n, device, arch), costs)
     if not options.quiet: print(f'the whole job takes {estimate}', file=sys.stderr)
     return settings, estimating.Clock(estimate, settings)
@@ -112,6 +110,7 @@ def _timed(options, settings, evaluator, arch=None):
 @command
 def autogan_search(options: SearchOptions):
     "Let a machine design a GAN: search, train the best architectures from scratch, measure, show."
+    if options.task != 'gan' or Path(options.resume or '', 'nas.json').is_file(): return needed('tools.nas_runs').nas_from_search(options)
     with plain_errors(SearchOptions):
         jobs, run = needed('practice.jobs'), _resumed('autogan_search', options)
         settings = jobs.continued(run, vars(options)) if run else settings_from(options, chosen=_chosen(options))
@@ -321,6 +320,7 @@ def autogan_report(options: ReportOptions):
         for name in given(options).keys() & ({'out'} if options.serve else {'host', 'port'}):
             raise ValueError(f'--{name} is for {"one page, not for" if options.serve else "pages shown with"} --serve')
         if options.serve: return needed('many.runs_page').serve_runs(options.run, options.host, options.port)
+        if Path(options.run, 'nas.json').exists(): return print(needed('tools.nas_runs').write_nas_report(options.run, options.out))
         if needs := needs_of_report(): raise ImportError(needs)
         for file in [Path(options.out), Path(options.out).with_suffix('.ipynb')] if (options.out or '').endswith('.html') else []:
             if file.exists(): raise FileExistsError(f'{str(file)!r} exists already: choose another --out')

@@ -484,7 +484,7 @@ MISTAKES = [
     ('autogan_train --loss hing', "'hing'"),
     ('autogan_search --hours 0 -q', '--hours is 0, but even a hundredth of this job takes'),
     ('autogan_search --set search_gan.techniques=balance', 'balance is for a final training'),
-    ('autogan_search --strategy ppo', "'ppo'"),
+    ('autogan_search --strategy anneal', "'anneal'"),
     ('autogan_search --space wider', "'wide'"),
     ('autogan_search --estimation guess', "estimation is 'guess', expected shared or halving"),
     ('autogan_search --estimation halving --preset paper-digits', '--rungs is empty'),

@@ -242,12 +242,8 @@ class RunOptions:
         "Return the preset, with the chosen recipe and that of the model, before any setting is changed."
         return _with_recipe(named(PRESETS, 'preset', self.preset), self.recipe, getattr(self, 'model', None))
 
-# %% ../../nbs/practice/102_presets.ipynb #1546219b
-def with_short_names(
-    name: str, # name of the new dataclass
-    kinds: tuple, # dataclasses to extend, `RunOptions` among them
-    names: list, # short names from `OPTIONS` to add
-) -> type:
+# %% ../../nbs/practice/102_presets.ipynb #a1ecdda9
+def with_short_names(name: str, kinds: tuple, names: list) -> type: # kinds: to extend, `RunOptions` among them; names: in `OPTIONS`
     "Make a dataclass of options that extends others by some of the short names."
     known, rows = settings_of(Preset()), []
     for short in names:
@@ -255,8 +251,10 @@ def with_short_names(
         rows.append((short, setting.kind, field(default=None, metadata=facts | dict(help=setting.help))))
     return make_dataclass(name, rows, bases=kinds, frozen=True)
 
-# %% ../../nbs/practice/102_presets.ipynb #8ab2de9c
-SearchOptions = with_short_names('SearchOptions', (TrackOptions, ExecutorOptions, RunOptions), [name for name in OPTIONS if name != 'model'])
+# %% ../../nbs/practice/102_presets.ipynb #35fc6c13
+_WHAT = 'what is searched: gan, or as with autogan_nas: classify (images with labels) or language (texts)'
+_Searched = make_dataclass('_Searched', [('task', str, field(default='gan', metadata=dict(help=_WHAT)))], frozen=True)
+SearchOptions = with_short_names('SearchOptions', (TrackOptions, ExecutorOptions, _Searched, RunOptions), [name for name in OPTIONS if name != 'model'])
 SearchOptions.without = dict(model='models are trained, not searched: use autogan_train')
 
 # %% ../../nbs/practice/102_presets.ipynb #35bcff63

@@ -172,7 +172,7 @@ def load_state_dict(self: PolicyStrategy, state):
     self.grow([Beam(self.space.parse(b['arch']), b['reward'], b['hidden'] and Written(b['hidden'])) for b in state['beams']])
     self.policy.load_state_dict(state['policy'])
 
-# %% ../../nbs/search/47_mlas.ipynb #32398e83
+# %% ../../nbs/search/47_mlas.ipynb #6cdb9d19
 @patch
 def fits(self: Space, arch) -> bool:
     "Tell whether an architecture, or one that can still grow from it, keeps to the space's limits; without limits, any does"
@@ -192,13 +192,26 @@ def propose_unique(self: Strategy,
     found = list(first.values())[:m]
     return found if len(found) == m else found + self._unseen(first, m - len(found))
 
+_LISTED = 10**6 # most children that are listed to draw from
+
 @patch
 def _unseen(self: Strategy, seen, m):
     "Draw m candidates that are not in `seen`, uniformly"
+    if sum(self.space.count(1, beam.arch) for beam in self.beams) > _LISTED: return _scattered(self, seen, m)
     rest = [(beam, arch) for beam in self.beams for arch in self.space.children(beam.arch)
             if arch not in seen and self.space.fits(arch)]
     order = torch.randperm(len(rest), generator=self.rng, device=self.rng.device)[:m].tolist()
     return [Proposal(arch, self.blank(beam, arch)) for beam, arch in (rest[i] for i in order)]
+
+def _scattered(strategy, seen, m):
+    "Draw m candidates that are not in `seen` from a space that is too large to be listed; fewer if they are rare"
+    found, draw = {}, lambda n: torch.randint(n, (), generator=strategy.rng, device=strategy.rng.device).item()
+    for _ in range(1000 * m):
+        beam = strategy.beams[draw(len(strategy.beams))]
+        arch = strategy.space.grow(beam.arch, [draw(d.n) for d in strategy.space.schema(beam.arch)])
+        if arch not in seen and strategy.space.fits(arch): found.setdefault(arch, Proposal(arch, strategy.blank(beam, arch)))
+        if len(found) == m: break
+    return list(found.values())
 
 @patch
 def blank(self: Strategy, beam, arch):

@@ -21,9 +21,10 @@ from .space import get_space
 from ..settings import unknown
 from ..show import html_table, progress_bar
 
-# %% ../../nbs/search/48_search.ipynb #0fdbb8a5
+# %% ../../nbs/search/48_search.ipynb #e6ea3301
 class Rewards:
     "Measure architectures with a task and cache their rewards until `forget`"
+    how = 'with shared weights' # what a result says about them
     def __init__(self, task): self.task, self.known = task, {} # task: with `reward(arch)` and `forget()`
 
     def __call__(self, archs: list) -> list: # one reward per architecture
@@ -70,12 +71,13 @@ def _mark_stage(top, bottom, records, real):
     bottom.text(start, 1.02, f' {size}x{size}', transform=bottom.get_xaxis_transform(), va='bottom', fontsize=9)
     if real: top.hlines(real, start, end, color='gray', ls='--', label='real images')
 
-# %% ../../nbs/search/48_search.ipynb #602b9777
+# %% ../../nbs/search/48_search.ipynb #6c9283aa
 @dataclass(frozen=True, eq=False)
 class SearchResult:
     "The result of a search; a notebook displays the best architecture and a table of all finalists"
     beams: list # K `Beam`s, best first
     records: list # what happened in each iteration, from `Search.step`
+    how: str = Rewards.how # how the rewards were measured
 
     @property
     def best(self):
@@ -88,12 +90,12 @@ class SearchResult:
 
     def __repr__(self):
         rows = [f'{place:>2}. {beam.reward:.3f}  {beam.arch}' for place, beam in enumerate(self.beams, 1)]
-        return '\n'.join([f'SearchResult of {len(self.records)} iterations, rewards with shared weights:', *rows])
+        return '\n'.join([f'SearchResult of {len(self.records)} iterations, rewards {self.how}:', *rows])
 
     def _repr_html_(self):
         rows = [[place, beam.arch, f'{beam.reward:.3f}'] for place, beam in enumerate(self.beams, 1)]
         drawing = getattr(self.best, '_repr_svg_', lambda: '')()
-        return drawing + html_table(rows, ['place', 'architecture', 'reward with shared weights'], align='left')
+        return drawing + html_table(rows, ['place', 'architecture', f'reward {self.how}'], align='left')
 
 # %% ../../nbs/search/48_search.ipynb #0ccce28e
 @dataclass
@@ -143,7 +145,7 @@ def get_sampler(
     if name not in SAMPLERS: raise unknown(name, SAMPLERS, 'sampling')
     return SAMPLERS[name]
 
-# %% ../../nbs/search/48_search.ipynb #ba721244
+# %% ../../nbs/search/48_search.ipynb #125d59a5
 class Search(Loop):
     "Search for architectures: train a task, learn from its rewards, grow and reset (algorithm 1 of the paper)"
     def __init__(self,
@@ -167,7 +169,7 @@ class Search(Loop):
         "Run all remaining iterations, then rank the finalists"
         while not self.done: self.step()
         self.found = self.found or self.rank()
-        return SearchResult(self.found, list(self.records))
+        return SearchResult(self.found, list(self.records), getattr(self.rewards, 'how', Rewards.how))
 
     def step(self) -> dict: # what happened, in plain values, for the log
         "Run one iteration, or the rest of an interrupted one"
