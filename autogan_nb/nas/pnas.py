@@ -9,11 +9,10 @@ __all__ = ['PNAS_OPS', 'PREDICTORS', 'PNASSpace', 'answers_of', 'numbered', 'mea
 # %% ../../nbs/nas/98_pnas.ipynb #5b042b74
 import torch
 from fastcore.basics import patch
-from functools import partial
 from torch import nn
 from ..core import make_rng, seeded
 from .nasnet import NASNetCell, block_of, block_schema, block_tokens
-from ..search.mlas import STRATEGIES, Beam, Proposal, top_k
+from ..search.mlas import STRATEGIES, Proposal, top_k
 from ..search.space import Space
 from ..strategies.evolution import Remembering
 
@@ -241,6 +240,7 @@ def widen(
     k: int, # K, how many are measured at each size but the first
 ) -> list: # of `Beam`s: the architectures of the last size, best first
     "Run progressive widening: measure all first steps, then the K most promising extensions of each size"
+    beams = strategy.beams
     for step in range(steps):
         if step: strategy.grow(beams)
         proposals = strategy.propose(k if step else len(strategy.candidates()))

@@ -7,14 +7,13 @@ __all__ = ['PARTS', 'CLIP', 'deal', 'Classification', 'classification', 'evaluat
            'language_model', 'Windows', 'LanguageChild', 'update_weights', 'train_child', 'ScratchTask', 'Trainings']
 
 # %% ../../nbs/nas/94_tasks.ipynb #cf2191cd
-import math, re, reprlib, torch
+import math, re, torch
 import torch.nn.functional as F
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fastcore.basics import patch
-from functools import partial
 from pathlib import Path
 from torch import nn
 from ..core import make_rng, seeded, to_float

@@ -8,7 +8,6 @@ __all__ = ['METHODS', 'LENGTHS_OF_STUDY', 'WAYS', 'lineage_options', 'lineage_ro
 
 # %% ../../nbs/tools/129_lineage.ipynb #5a292645
 import math, time
-from dataclasses import asdict
 from fastcore.script import call_parse
 from statistics import mean, stdev
 from ..files import add_rows, machine, part_of, read_rows
