@@ -21,7 +21,8 @@ setup(
     python_requires=f">={cfg['min_python']}",
     classifiers=[f'Programming Language :: Python :: {version}' for version in cfg['python_versions'].split()],
     install_requires=shlex.split(cfg['requirements']),
-    extras_require={extra: shlex.split(cfg[f'{extra}_requirements']) for extra in ('onnx', 'video', 'heic', 'optuna', 'demo', 'ray', 'track', 'dev')},
+    extras_require={extra: shlex.split(cfg[f'{extra}_requirements'])
+                    for extra in ('onnx', 'video', 'heic', 'optuna', 'demo', 'ray', 'track', 'dev')},
     entry_points={'console_scripts': [l.strip() for l in cfg['console_scripts'].splitlines() if l.strip()],
                   'nbdev': [f"{cfg['lib_path']}={cfg['lib_path']}._modidx:d"]},
     zip_safe=False,

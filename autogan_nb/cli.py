@@ -117,11 +117,11 @@ def autogan_search(options: SearchOptions):
         if settings.model: raise ValueError(f'model is {settings.model!r}, but models are trained, not searched: use autogan_train')
         if not run: needed('tools.halved').tell_idle(vars(options), settings)
         out = run.path if run else needed('practice.runs').check_new(options.out or f'runs/{_run_name(options, settings)}')
-        evaluator, executor = jobs.prepare(settings, options.device, options.quiet), needed('many.executors').executor_of(options)
+        evaluator, executor = jobs.prepare(settings, options.device, options.quiet), needed('parallel.executors').executor_of(options)
         settings, clock = _timed(options, settings, evaluator)
         made = run or jobs.new_run(out, settings, options.seed, command=command_line('autogan_search', options, settings))
         job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet, clock)
-        job.units = needed('many.units').units_of(job, executor)
+        job.units = needed('parallel.units').units_of(job, executor)
     _carry_out(needed('tools.halved').halved_job, job, options)
 
 # %% ../nbs/06_cli.ipynb #74583795

@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['METAVARS', 'ASKING', 'SAYING', 'needed', 'dashed', 'switch', 'positional', 'options_type', 'make_parser',
            'read_options', 'help_text', 'in_options', 'end', 'plain_errors', 'while_read', 'from_shell', 'command',
-           'from_module']
+           'from_module', 'ExecutorOptions', 'TrackOptions']
 
-# %% ../nbs/05_shell.ipynb #1d86bd62
+# %% ../nbs/05_shell.ipynb #c0943fb8
 import inspect, os, re, reprlib, select, sys, warnings
 from argparse import ArgumentParser
 from contextlib import contextmanager
-from dataclasses import MISSING
+from dataclasses import MISSING, dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from . import __version__
-from .settings import TEXTS, Setting, fields_of, from_text, settings_of, to_text, unknown
+from .settings import TEXTS, Setting, fields_of, find_row, from_text, settings_of, to_text, unknown
 
 # %% ../nbs/05_shell.ipynb #2b690160
 def needed(
@@ -233,7 +233,7 @@ def from_shell(
 ):
     "Call a command with the arguments of a command line; show warnings as one sentence each."
     words, kind = sys.argv[1:] if words is None else words, options_type(func)
-    if os.environ.get('WORLD_SIZE', '1') not in ('', '1') and not SAYING: return needed('many.rank_jobs').as_rank(func, words)
+    if os.environ.get('WORLD_SIZE', '1') not in ('', '1') and not SAYING: return needed('parallel.rank_jobs').as_rank(func, words)
     with warnings.catch_warnings(), while_read():
         warnings.showwarning = lambda said, *_: print(f'{func.__name__}: warning: {in_options(str(said), kind)}', file=sys.stderr)
         with plain_errors(kind):
@@ -263,3 +263,25 @@ def from_module(
         if not (found := known.get(name) or known.get(f'autogan_{name}')): raise unknown(name, known, 'command')
     sys.argv = [found.__name__, *words]
     return found.shell(words)
+
+# %% ../nbs/05_shell.ipynb #eab34803
+@dataclass(frozen=True)
+class ExecutorOptions:
+    "Who does the work that can be done at the same time."
+    executor: str = 'inline' # who does what can be done at the same time: inline (this process), processes (here), ray (a cluster)
+    at_once: int = None # how much to do at the same time; by default as much as there are cores
+    address: str = None # of a Ray cluster: auto, or host:port; by default a new one on this machine
+
+    def __post_init__(self):
+        if self.executor != 'inline': find_row('executor', self.executor, needed('parallel.executors').EXECUTORS)
+        if self.at_once is not None and self.at_once < 1: raise ValueError(f'at_once is {self.at_once}, expected at least 1')
+
+# %% ../nbs/05_shell.ipynb #386fc765
+@dataclass(frozen=True)
+class TrackOptions:
+    "Who else gets the curves of a run."
+    track: str = None # also send the curves to a tracking service: trackio or wandb
+
+    def __post_init__(self):
+        if self.track: needed('many.tracking').find_tracker(self.track)
+        getattr(super(), '__post_init__', lambda: None)()

@@ -1,4 +1,4 @@
-"Test jobs whose work is done by worker processes or by a Ray cluster: same result, whatever is killed, and one sentence for what is missing."
+"Test jobs whose work is done by worker processes or a Ray cluster: same result, whatever is killed; one sentence for what is missing."
 import os
 import random
 import re
@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from autogan_nb.files import load_weights
-from autogan_nb.many.executors import Inline
-from autogan_nb.many.units import JobFacts, NodeError, Unit, do_unit
+from autogan_nb.parallel.executors import Inline
+from autogan_nb.parallel.units import JobFacts, NodeError, Unit, do_unit
 
-TINY = '''--preset paper-digits --size 8 --g-width 8 --d-width 8 --steps 120 --eval-images 200 --reward-images 100 --candidates 4 --finalists 1
- --top-k 4 --iterations 1 --epochs .1 --controller-steps 2 --rungs 1/4,1/2 --set final_gan.d_batch=16 --set final_gan.g_batch=16
+TINY = '''--preset paper-digits --size 8 --g-width 8 --d-width 8 --steps 120 --eval-images 200 --reward-images 100 --candidates 4
+ --finalists 1 --top-k 4 --iterations 1 --epochs .1 --controller-steps 2 --rungs 1/4,1/2 --set final_gan.d_batch=16
+ --set final_gan.g_batch=16
  --set train.eval_every=20'''.split()
-COMMAND = [sys.executable, '-c', 'import sys; sys.argv[0] = "autogan_search"; from autogan_nb.cli import autogan_search; autogan_search.shell()']
+COMMAND = [sys.executable, '-m', 'autogan_nb.cli', 'search']
 
 
 def start(folder, *words):
@@ -170,7 +171,8 @@ def test_a_full_disk_on_a_node(tmp_path, monkeypatch):
     "The worker's own folder cannot be written."
     place = tmp_path/'small'
     place.mkdir()
-    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=4k', 'none', place], capture_output=True).returncode: pytest.skip('mounting is not allowed here')
+    mount = ['mount', '-t', 'tmpfs', '-o', 'size=4k', 'none', place]
+    if subprocess.run(mount, capture_output=True).returncode: pytest.skip('mounting is not allowed here')
     try:
         monkeypatch.setattr('tempfile.tempdir', str(place))
         facts = JobFacts(str(tmp_path/'elsewhere'), 'token', dict(preset={}, seed=0), 'cpu', b'')
@@ -179,7 +181,8 @@ def test_a_full_disk_on_a_node(tmp_path, monkeypatch):
     finally: subprocess.run(['umount', '-l', place], capture_output=True)
 
 
-@pytest.mark.parametrize('words, said', [(['--executor', 'foo'], "unknown executor 'foo'"), (['--executor', 'processes', '--at-once', '0'], 'at-once is 0'),
+@pytest.mark.parametrize('words, said', [(['--executor', 'foo'], "unknown executor 'foo'"),
+                                         (['--executor', 'processes', '--at-once', '0'], 'at-once is 0'),
                                          (['--executor', 'ray', '--address', '127.0.0.1:9'], "there is no Ray cluster at '127.0.0.1:9'")])
 def test_mistakes(tmp_path, words, said):
     if 'ray' in words: pytest.importorskip('ray')

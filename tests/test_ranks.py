@@ -22,7 +22,7 @@ from autogan_nb.core import make_rng, seeded
 from autogan_nb.data.images import digits
 from autogan_nb.gan.configs import Engine, GANConfig
 from autogan_nb.gan.training import GANTrainer
-from autogan_nb.many.ranks import Exchange, Ranks
+from autogan_nb.parallel.ranks import Exchange, Ranks
 from autogan_nb.practice.runs import RunFolder
 from autogan_nb.search.derive import derived_networks
 from autogan_nb.search.dynamic_reset import shared_networks

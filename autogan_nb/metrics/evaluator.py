@@ -87,6 +87,9 @@ def _unmeasurable(metric, n, file): # a reason, or None
         return f'it compares single images, but {file.name} holds only statistics: give the real images (--data)'
 
 # %% ../../nbs/metrics/37_evaluator.ipynb #f705b6f9
+class _Known(dict): # what was measured of the real images, by size; another process measures them itself, or reads the cache
+    def __reduce__(self): return _Known, ({None: self[None]} if None in self else {},)
+
 class Evaluator:
     "Measure images with a feature extractor, against real images or their statistics."
     def __init__(self,
@@ -104,12 +107,9 @@ class Evaluator:
         if unknown := sorted(set(self.metrics) - set(METRICS)):
             raise ValueError(f"unknown metric {unknown[0]!r}: expected any of {', '.join(METRICS)}, or all")
         self.extractor, self.quiet, self.step = extractor, quiet, getattr(extractor, 'batch_size', 250)
-        self.data, self.file, self.known = (data, None, {}) if hasattr(data, 'chunks') else (None, Path(data), {})
+        self.data, self.file, self.known = (data, None, _Known()) if hasattr(data, 'chunks') else (None, Path(data), _Known())
         if self.file: self.known[None] = _read_reference(self.file, extractor)
         self.measurable(len(data) if self.data else 2)
-
-    def __getstate__(self): # for other processes, which measure the real images themselves, or read the cache
-        return self.__dict__ | dict(known={size: state for size, state in self.known.items() if size is None})
 
     def measurable(self,
         n, # number of images

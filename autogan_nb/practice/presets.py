@@ -14,9 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 from ..gan.configs import Engine, GANConfig, RECIPES, SearchConfig, TrainConfig
-from ..many.executors import ExecutorOptions
-from ..many.tracking import TrackOptions
-from ..shell import dashed, needed
+from ..shell import ExecutorOptions, TrackOptions, dashed, needed
 from ..settings import checked, flat, from_text, given, settings_of, to_text, unknown, with_settings
 
 # %% ../../nbs/practice/102_presets.ipynb #3ca17d6c
@@ -254,7 +252,8 @@ def with_short_names(name: str, kinds: tuple, names: list) -> type: # kinds: to 
 # %% ../../nbs/practice/102_presets.ipynb #35fc6c13
 _WHAT = 'what is searched: gan, or as with autogan_nas: classify (images with labels) or language (texts)'
 _Searched = make_dataclass('_Searched', [('task', str, field(default='gan', metadata=dict(help=_WHAT)))], frozen=True)
-SearchOptions = with_short_names('SearchOptions', (TrackOptions, ExecutorOptions, _Searched, RunOptions), [name for name in OPTIONS if name != 'model'])
+_bases = TrackOptions, ExecutorOptions, _Searched, RunOptions # the fields of the last come first
+SearchOptions = with_short_names('SearchOptions', _bases, [name for name in OPTIONS if name != 'model'])
 SearchOptions.without = dict(model='models are trained, not searched: use autogan_train')
 
 # %% ../../nbs/practice/102_presets.ipynb #35bcff63
@@ -324,7 +323,7 @@ def _to_state(settings, options):
 def _words(name, value): return ['--' + dashed(name)] + [to_text(value)] * (value is not True)
 
 # %% ../../nbs/practice/102_presets.ipynb #a0fe97bb
-_ASIDE = ('out', 'hours', 'resume', 'quiet', 'no_report', 'config', 'set', 'track', 'executor', 'at_once', 'address', *OPTIONS) # no effect on the result, or given as settings
+_ASIDE = [*'out hours resume quiet no_report config set track executor at_once address'.split(), *OPTIONS] # no effect, or settings
 
 def command_line(
     name: str, # of the command

@@ -242,14 +242,13 @@ def run_trainings(
     "Train and measure the contenders that have no scores yet; return the scores of all."
     job.state['contenders'] = {name: str(arch) for name, arch in named.items()}             # for the report of an unfinished job
     missing = {name: arch for name, arch in named.items() if name not in job.state.get('scores', {})}
-    groups = [missing] if at_a_time(len(missing), job.device) > 1 else [{name: arch} for name, arch in missing.items()]
+    groups = [missing] if at_a_time(len(missing), job.device) > 1 else [{name: missing[name]} for name in missing]
     for group in job.units.train(missing) if job.units else groups:
-        trained = train_group(job, group)
-        scores = {name: team().once(lambda: _save_trained(job, name, training)) for name, training in trained.items()}
+        scores = {name: team().once(lambda: _save_trained(job, name, its)) for name, its in train_group(job, group).items()}
         for name in scores: job.run.log(kind='scores', name=name, arch=str(named[name]), **scores[name])
         ended = dict(ended=job.state['trainings']) if 'arch' in job.run.config else {}      # a single training may be continued
-        waiting = {name: state for name, state in (job.state['trainings'] or {}).items() if name not in group}       # of halved candidates
-        job.save(scores=job.state.get('scores', {}) | scores, trainings=waiting or None, **ended)
+        left = {name: state for name, state in (job.state['trainings'] or {}).items() if name not in group} or None   # of halved candidates
+        job.save(scores=job.state.get('scores', {}) | scores, trainings=left, **ended)
     return {name: Scores(**job.state['scores'][name]) for name in named}
 
 # %% ../../nbs/practice/104_trainings.ipynb #7a9c9cf9

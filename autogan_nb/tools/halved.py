@@ -91,7 +91,7 @@ def climb_alone(job, i: int, rung: int): # i: number of the candidate; rung: cou
 
 def _climb_spread(job, ladder, numbers, rung, rungs):
     "Let an executor take candidates to a rung, and save each one as it comes."
-    begun, kept, units = job.state.get('trainings') or {}, asdict(replace(ladder, strategy=None, rng=None)), needed('many.units')
+    begun, kept, units = job.state.get('trainings') or {}, asdict(replace(ladder, strategy=None, rng=None)), needed('parallel.units')
     def unit(i):
         files = {f'rungs/{i:04d}.pt': _store(job).read(i)} if rung else {}
         state = dict(halving=kept, trainings={name: its for name, its in begun.items() if name == _name(i)} or None)
