@@ -14,6 +14,7 @@ import pytest
 from autogan_nb.files import load_weights
 from autogan_nb.parallel.executors import Inline
 from autogan_nb.parallel.units import JobFacts, NodeError, Unit, do_unit
+from survival import write_results
 
 TINY = '''--preset paper-digits --size 8 --g-width 8 --d-width 8 --steps 120 --eval-images 200 --reward-images 100 --candidates 4
  --finalists 1 --top-k 4 --iterations 1 --epochs .1 --controller-steps 2 --rungs 1/4,1/2 --set final_gan.d_batch=16
@@ -120,6 +121,50 @@ def test_other_executors_continue(whole, tmp_path):
     ended(process)
     fine(start(tmp_path, '--resume', 'run'))
     assert result(run)[:3] == whole[:3]
+
+
+def killed_until_done(folder, how, strike, rng):
+    "Start a job and resume it until it is done; at a random moment of each attempt, `strike(process)` kills something. Return the kills."
+    process, kills = start(folder, *TINY, '--out', 'run', *how), []
+    while True:
+        try: process.wait(rng.uniform(6, 30))
+        except subprocess.TimeoutExpired: kills.append(strike(process))
+        if process.poll() is None: continue
+        if process.returncode == 0: return kills
+        assert process.returncode == -9, ended(process)
+        ended(process)
+        process = start(folder, *(('--resume', 'run') if (folder/'run'/'config.json').exists() else (*TINY, '--out', 'run')), *how)
+
+
+def test_twenty_kills(whole, cluster, long, tmp_path):
+    "Count what is different after workers, main processes and nodes were killed at random moments."
+    if not long: pytest.skip('with --long')
+    rng, found = random.Random(0), []
+    def kill_local(process):
+        workers = processes(process)
+        victim = rng.choice(['worker', 'main']) if workers else 'main'
+        os.kill(rng.choice(workers) if victim == 'worker' else process.pid, signal.SIGKILL)
+        if victim == 'main': gone(workers)
+        return victim
+    def kill_in_cluster(process):
+        victim = rng.choice(['node', 'driver'])
+        if victim == 'driver': process.kill()
+        else:
+            cluster.remove_node(cluster.second, allow_graceful=False)
+            cluster.second = cluster.add_node(num_cpus=1)
+        return victim
+    for how, strike in ((('--executor', 'processes', '--at-once', '2'), kill_local),
+                        (('--executor', 'ray', '--address', cluster.address), kill_in_cluster)):
+        kills = []
+        while len(kills) < 10:
+            folder = tmp_path/f'{strike.__name__}-{len(found)}'
+            folder.mkdir()
+            kills += (now := killed_until_done(folder, how, strike, rng))
+            found.append(dict(executor=how[1], kills=now, same=result(folder/'run') == whole))
+    victims = [kill for run in found for kill in run['kills']]
+    write_results('workers', dict(runs=len(found), kills=len(victims), victims={v: victims.count(v) for v in dict.fromkeys(victims)},
+                                  different=sum(not run['same'] for run in found), each=found))
+    assert all(run['same'] for run in found), found
 
 
 @pytest.fixture

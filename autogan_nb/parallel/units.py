@@ -6,8 +6,8 @@
 __all__ = ['Unit', 'CurveLog', 'UnitRun', 'FlagSignals', 'JobFacts', 'NodeError', 'check_node', 'do_unit', 'UnitRunner',
            'train_alone', 'measure_archs', 'SpreadRewards', 'units_of']
 
-# %% ../../nbs/parallel/141_units.ipynb #b9d8a151
-import os, pickle, platform, secrets, shutil, signal, tempfile, torch
+# %% ../../nbs/parallel/141_units.ipynb #f7302bbc
+import os, pickle, platform, secrets, shutil, signal, tempfile, time, torch
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fastcore.basics import patch
@@ -111,13 +111,23 @@ def _naming_node(folder):
     except NodeError: raise
     except OSError as error: raise NodeError(f'{error} (in {folder} on {platform.node()})') from None
 
-# %% ../../nbs/parallel/141_units.ipynb #9bbd49e6
+# %% ../../nbs/parallel/141_units.ipynb #9e69a54a
+def _claimed(run, seconds=60):
+    "Claim a unit's folder; wait for a worker that still holds it."
+    until = time.monotonic() + seconds
+    while True:
+        try: return run.claim()
+        except BlockingIOError:
+            if stopping() or time.monotonic() > until: raise
+            time.sleep(.1)
+
+# %% ../../nbs/parallel/141_units.ipynb #32841e40
 def _open(folder, facts, unit):
     "Open a unit's folder, or make it and put into it what the unit starts from."
-    if (folder / 'checkpoint.pt').exists(): return UnitRun.open(folder)
-    run = UnitRun.open(folder) if (folder / 'config.json').exists() else UnitRun.create(folder, facts.config)
+    run = _claimed(UnitRun.open(folder)) if (folder / 'config.json').exists() else UnitRun.create(folder, facts.config)
+    if (folder / 'checkpoint.pt').exists(): return run
     for name, content in unit.files.items(): write_atomic(folder / name, content)
-    run.claim().save_checkpoint(unit.state)
+    run.save_checkpoint(unit.state)
     return run
 
 # %% ../../nbs/parallel/141_units.ipynb #4a6f54dd
