@@ -214,7 +214,7 @@ def effect_table(
     names = ['change', 'seeds', 'FID', 'deviation of log FID', 'ratio to base, 95 %', 'recall', 'time of a step', 'diverged']
     return DisplayText('\n'.join('  '.join(map(str, row)) for row in [names, *rows]), html_table(rows, names))
 
-# %% ../../nbs/techniques/69_effects.ipynb #697fc3e6
+# %% ../../nbs/techniques/69_effects.ipynb #bc301aef
 def step_costs(
     bed: Bed, # where
     data, # its `ImageData`
@@ -242,7 +242,8 @@ def _seconds(training, steps):
     return time.process_time() - begin
 
 
-# %% ../../nbs/techniques/69_effects.ipynb #e6c9978d
+
+# %% ../../nbs/techniques/69_effects.ipynb #f70cd814
 @call_parse
 def autogan_effects(
     bed: one_of(*BEDS) = 'digits', # where
@@ -256,4 +257,5 @@ def autogan_effects(
     if what == 'rows': run_study(out, BEDS[bed], tuple(range(seeds)), part, steps)
     else: append_row(out, dict(bed=bed, costs=step_costs(BEDS[bed], BEDS[bed].evaluator().data)) | machine())
     print(f'{len(read_rows(out))} rows in {out}')
+
 
