@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -174,11 +175,12 @@ def cluster(monkeypatch):
     from ray.cluster_utils import Cluster
     monkeypatch.setenv('RAY_USAGE_STATS_ENABLED', '0')
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
-    made = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False))
+    folder = tempfile.mkdtemp(prefix='ray-') # a short path, because it will hold sockets
+    made = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False, temp_dir=folder))
     made.second = made.add_node(num_cpus=1)
     yield made
     made.shutdown()
-    shutil.rmtree('/tmp/ray', ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_cluster_that_loses_a_node_and_its_driver(whole, cluster, tmp_path):

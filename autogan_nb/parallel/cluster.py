@@ -62,21 +62,25 @@ class Cluster(Executor):
         if self.joined: self.ray.shutdown()
         self.joined = False
 
-# %% ../../nbs/parallel/142_cluster.ipynb #ed72bac6
+# %% ../../nbs/parallel/142_cluster.ipynb #9407b93c
 def _answers(address):
     "Return whether a cluster answers at an address."
     if ':' in address:
         try: socket.create_connection(address.rsplit(':', 1), timeout=5).close()
         except (OSError, ValueError): return False
         return True
-    return subprocess.run([sys.executable, '-m', 'ray.scripts.scripts', 'health-check'], capture_output=True).returncode == 0
+    asked = subprocess.run([sys.executable, '-m', 'ray.scripts.scripts', 'health-check'], capture_output=True)
+    return asked.returncode == 0 or b'AuthenticationError' in asked.stderr      # it answers, but wants the token that `init` knows
 
 @patch
 def _join(self: Cluster, address, how):
     "Start or join a cluster; ConnectionError if there is none."
     if address != 'local' and not _answers(address):
         raise ConnectionError(f'there is no Ray cluster at {address!r}: start one with `ray start --head`, or leave out --address')
-    self.ray.init(address=address, log_to_driver=False, logging_level='error', **how)
+    try: self.ray.init(address=address, log_to_driver=False, logging_level='error', **how)
+    except self.ray.exceptions.RayError as error:
+        said = str(error).partition('. ')[0]
+        raise ConnectionError(f'the Ray cluster at {address!r} refuses: {said}') from None
 
 # %% ../../nbs/parallel/142_cluster.ipynb #abd508d4
 @patch
