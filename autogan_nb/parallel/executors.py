@@ -229,11 +229,13 @@ def make_executor(
     "Make an executor; ValueError for an unknown name."
     return find_row('executor', name, EXECUTORS)(at_once, address)
 
-# %% ../../nbs/parallel/140_executors.ipynb #1f38295a
+# %% ../../nbs/parallel/140_executors.ipynb #62f393de
 def executor_of(
     options, # `ExecutorOptions` of a command
 ) -> Executor:
-    "Make the executor that options ask for."
+    "Make the executor that options ask for; ValueError within a team of ranks, which divides its work otherwise."
+    if options.executor != 'inline' and (size := needed('loops').team().size) > 1:
+        raise ValueError(f'executor is {options.executor!r}, but {size} ranks share this job: start it without torchrun, or without --executor')
     return make_executor(options.executor, options.at_once, options.address)
 
 # %% ../../nbs/parallel/140_executors.ipynb #ff056328

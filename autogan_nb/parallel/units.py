@@ -69,7 +69,7 @@ class JobFacts:
     token: str # text in its file units/token
     config: dict # of the run
     device: str # on which to compute: cpu or cuda
-    evaluator: bytes # pickled, with the data; by then a worker has checked that it can load it
+    evaluator: bytes # pickled, with the data; a worker loads it after `check_node`
     version: str = __version__ # of the package
     place: str = None # of images that are read while they are needed: a folder, archive or file; None: they are in memory
 
