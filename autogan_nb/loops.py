@@ -11,6 +11,7 @@ import gc, re, warnings
 import torch
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 
 # %% ../nbs/03_loops.ipynb #bc1610a0
@@ -80,7 +81,9 @@ class NonFiniteError(FloatingPointError):
         **facts, # plain values for the log
     ):
         super().__init__(f'{what} is NaN or infinite ({", ".join(f"{name} {value}" for name, value in facts.items())})')
-        self.facts = dict(what=f'{what} is NaN or infinite') | facts
+        self.facts, self.made = dict(what=f'{what} is NaN or infinite') | facts, partial(NonFiniteError, what, **facts)
+
+    def __reduce__(self): return self.made, () # so that it arrives whole from another process
 
 # %% ../nbs/03_loops.ipynb #0371222c
 def first_nonfinite(
