@@ -95,9 +95,9 @@ def _put(self: Cluster, shared):
     if not (self.last and self.last[0] is shared): self.last = shared, self.ray.put(shared)
     return self.last[1]
 
-# %% ../../nbs/parallel/142_cluster.ipynb #7c288d68
+# %% ../../nbs/parallel/142_cluster.ipynb #4bb7e166
 @patch
-def run(self: Cluster, fn, tasks, shared=None, check=lambda: None):
+def run(self: Cluster, fn, tasks, shared=None, check=None):
     "Do all tasks; Ray decides where."
     self._check()
     needs = dict(num_cpus=self.threads, num_gpus=self.gpus, max_retries=self.retries)
@@ -108,7 +108,7 @@ def run(self: Cluster, fn, tasks, shared=None, check=lambda: None):
             while waiting and len(busy) < (self.wanted or len(tasks)):
                 number, task = waiting.pop()
                 busy[do.remote(fn, self.threads, kept, task)] = number
-            check()
+            if check: check()
             done, _ = self.ray.wait(list(busy), timeout=.2)
             for ref in done: yield busy.pop(ref), self._result(ref)
     except BaseException:

@@ -19,7 +19,7 @@ from pathlib import Path
 from ..settings import find_row
 from ..shell import needed
 
-# %% ../../nbs/parallel/140_executors.ipynb #3d50b4d9
+# %% ../../nbs/parallel/140_executors.ipynb #77700918
 class Executor(AbstractContextManager):
     "Do tasks, in any order; a context manager that closes itself."
     gpus = 0 # GPUs that a task needs
@@ -29,7 +29,7 @@ class Executor(AbstractContextManager):
         fn, # function of (shared, task), importable by name
         tasks: list, # anything that can be pickled
         shared = None, # sent once to each worker
-        check = lambda: None, # called several times a second while waiting; may raise, which stops the workers
+        check = None, # function that is called several times a second while waiting; may raise, which stops the workers
     ): # iterator of (number of the task, what `fn` returned), as results arrive
         "Do all tasks; the first exception that `fn` raises ends it."
         raise NotImplementedError
@@ -37,16 +37,16 @@ class Executor(AbstractContextManager):
     def close(self): "End all workers."
     def __exit__(self, *_): self.close()
 
-# %% ../../nbs/parallel/140_executors.ipynb #4005a091
+# %% ../../nbs/parallel/140_executors.ipynb #ff162cbb
 class Inline(Executor):
     "Do one task after the other in this process."
     at_once = 1
     def __init__(self, at_once: int = None, address: str = None): # neither matters here
         super().__init__()
 
-    def run(self, fn, tasks, shared=None, check=lambda: None):
+    def run(self, fn, tasks, shared=None, check=None):
         for number, task in enumerate(tasks):
-            check()
+            if check: check()
             yield number, fn(shared, task)
 
 # %% ../../nbs/parallel/140_executors.ipynb #a2e56de0
@@ -139,9 +139,9 @@ def _write(self: Processes, shared):
     self.last = shared, str(file)
     return str(file)
 
-# %% ../../nbs/parallel/140_executors.ipynb #7cdeb3ba
+# %% ../../nbs/parallel/140_executors.ipynb #4fd70c34
 @patch
-def run(self: Processes, fn, tasks, shared=None, check=lambda: None):
+def run(self: Processes, fn, tasks, shared=None, check=None):
     "Do all tasks, `at_once` of them at the same time."
     file, waiting, busy, deaths = self._write(shared), list(enumerate(tasks))[::-1], {}, Counter()
     try:
@@ -149,7 +149,7 @@ def run(self: Processes, fn, tasks, shared=None, check=lambda: None):
             while waiting and len(busy) < self.at_once:
                 number, task = waiting.pop()
                 busy[self._submit(fn, file, task)] = number, task
-            check()
+            if check: check()
             done, _ = wait(busy, timeout=.2, return_when=FIRST_COMPLETED)
             for future in done:
                 number, task = busy.pop(future)

@@ -61,12 +61,12 @@ def do_part(
         _run(study, k, file)
         return file.read_text().splitlines()[len(known):] if file.exists() else []
 
-# %% ../../nbs/parallel/143_studies.ipynb #7fd343b3
+# %% ../../nbs/parallel/143_studies.ipynb #614a4a47
 def make_study(
     study: Study, # what to complete
     executor: Executor, # who does it
     quiet: bool = False, # no progress bar
-    check = lambda: None, # raises to stop
+    check = None, # function that raises to stop
     numbers = None, # of parts; None: all
 ):
     "Complete a study's file, part by part."
@@ -162,10 +162,10 @@ def time_units(
     list(runner.do([unit(i, steps) for i in range(n)], 'time'))
     return n * steps / (time.monotonic() - begin)
 
-# %% ../../nbs/parallel/143_studies.ipynb #a0b5ebdd
+# %% ../../nbs/parallel/143_studies.ipynb #3df9544b
 class _Far(Inline):
     "An executor whose workers don't see the run folder, and that remembers how many bytes they send."
-    def run(self, fn, tasks, shared=None, check=lambda: None):
+    def run(self, fn, tasks, shared=None, check=None):
         for number, files in super().run(fn, tasks, replace(shared, path='/nowhere'), check):
             self.bytes, self.sent = sum(map(len, files.values())), time.monotonic()
             yield number, files
