@@ -162,9 +162,10 @@ def test_twenty_kills(whole, cluster, long, tmp_path):
             folder.mkdir()
             kills += (now := killed_until_done(folder, how, strike, rng))
             found.append(dict(executor=how[1], kills=now, same=result(folder/'run') == whole))
-    victims = [kill for run in found for kill in run['kills']]
-    write_results('workers', dict(runs=len(found), kills=len(victims), victims={v: victims.count(v) for v in dict.fromkeys(victims)},
-                                  different=sum(not run['same'] for run in found), each=found))
+            victims = [kill for run in found for kill in run['kills']]
+            counts = {victim: victims.count(victim) for victim in dict.fromkeys(victims)}
+            different = sum(not run['same'] for run in found)
+            write_results('workers', dict(runs=len(found), kills=len(victims), victims=counts, different=different, each=found))
     assert all(run['same'] for run in found), found
 
 
