@@ -124,11 +124,11 @@ def test_other_executors_continue(whole, tmp_path):
     assert result(run)[:3] == whole[:3]
 
 
-def killed_until_done(folder, how, strike, rng):
-    "Start a job and resume it until it is done; at a random moment of each attempt, `strike(process)` kills something. Return the kills."
+def killed_until_done(folder, how, strike, rng, seconds):
+    "Start a job and resume it until it is done; every so many seconds, at random, `strike(process)` kills something. Return the kills."
     process, kills = start(folder, *TINY, '--out', 'run', *how), []
     while True:
-        try: process.wait(rng.uniform(6, 30))
+        try: process.wait(rng.uniform(*seconds))
         except subprocess.TimeoutExpired: kills.append(strike(process))
         if process.poll() is None: continue
         if process.returncode == 0: return kills
@@ -154,13 +154,13 @@ def test_twenty_kills(whole, cluster, long, tmp_path):
             cluster.remove_node(cluster.second, allow_graceful=False)
             cluster.second = cluster.add_node(num_cpus=1)
         return victim
-    for how, strike in ((('--executor', 'processes', '--at-once', '2'), kill_local),
-                        (('--executor', 'ray', '--address', cluster.address), kill_in_cluster)):
+    for how, strike, seconds in ((('--executor', 'processes', '--at-once', '2'), kill_local, (2, 8)),
+                                 (('--executor', 'ray', '--address', cluster.address), kill_in_cluster, (5, 15))):
         kills = []
         while len(kills) < 10:
             folder = tmp_path/f'{strike.__name__}-{len(found)}'
             folder.mkdir()
-            kills += (now := killed_until_done(folder, how, strike, rng))
+            kills += (now := killed_until_done(folder, how, strike, rng, seconds))
             found.append(dict(executor=how[1], kills=now, same=result(folder/'run') == whole))
             victims = [kill for run in found for kill in run['kills']]
             counts = {victim: victims.count(victim) for victim in dict.fromkeys(victims)}
