@@ -121,11 +121,13 @@ def _claimed(run, seconds=60):
             if stopping() or time.monotonic() > until: raise
             time.sleep(.1)
 
-# %% ../../nbs/parallel/141_units.ipynb #fdcdebda
+# %% ../../nbs/parallel/141_units.ipynb #39f67dc6
+_CHECKPOINTS = 'checkpoint.pt', 'checkpoint.prev.pt' # a worker may die between two renames, when only the one before is there
+
 def _open(folder, facts, unit):
     "Open a unit's folder, or make it and put into it what the unit starts from."
     run = _claimed(UnitRun.open(folder)) if (folder / 'config.json').exists() else UnitRun.create(folder, facts.config)
-    if any(folder.glob('checkpoint*.pt')): return run           # between two renames, only the one before is there
+    if any((folder / name).exists() for name in _CHECKPOINTS): return run
     for name, content in unit.files.items(): write_atomic(folder / name, content)
     run.save_checkpoint(unit.state)
     return run
