@@ -235,7 +235,7 @@ def executor_of(
 ) -> Executor:
     "Make the executor that options ask for; ValueError within a team of ranks, which divides its work otherwise."
     if options.executor != 'inline' and (size := needed('loops').team().size) > 1:
-        raise ValueError(f'executor is {options.executor!r}, but {size} ranks share this job: start it without torchrun, or without --executor')
+        raise ValueError(f'executor is {options.executor!r}, but {size} ranks share this job: leave out --executor or torchrun')
     return make_executor(options.executor, options.at_once, options.address)
 
 # %% ../../nbs/parallel/140_executors.ipynb #ff056328
