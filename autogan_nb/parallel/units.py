@@ -163,7 +163,7 @@ def _packed_folder(folder):
     files = [path for path in sorted(folder.rglob('*')) if path.is_file() and path.name != 'lock']
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
-# %% ../../nbs/parallel/141_units.ipynb #29149c98
+# %% ../../nbs/parallel/141_units.ipynb #43580544
 _OWN = ('config.json', 'checkpoint.pt', 'checkpoint.prev.pt', 'log.jsonl', 'curves.jsonl', 'lock', 'process.json') # not results
 
 class UnitRunner:
@@ -179,7 +179,8 @@ class UnitRunner:
     def facts(self) -> JobFacts:
         "Return what all units need."
         job, read_later = self.job, isinstance(self.job.data, StreamedData) and Path(self.job.preset.data).is_absolute()
-        return JobFacts(str(job.run.path.resolve()), secrets.token_hex(8), job.run.config, job.device.type,
+        config = {name: entry for name, entry in job.run.config.items() if name != 'history'}   # the job has logged its changes
+        return JobFacts(str(job.run.path.resolve()), secrets.token_hex(8), config, job.device.type,
                         pickle.dumps(job.evaluator), place=job.preset.data if read_later else None)
 
     def close(self): self.executor.close()
@@ -204,13 +205,13 @@ def do(self: UnitRunner,
             watch.finish(number)
     shutil.rmtree(self.folder)
 
-# %% ../../nbs/parallel/141_units.ipynb #c8ca5cce
+# %% ../../nbs/parallel/141_units.ipynb #3b4cbc09
 @patch
 def _tidy(self: UnitRunner, units):
     "Remove the folders of units that are none of these."
     known = {unit.name for unit in units}
-    for folder in self.folder.glob('*/'):
-        if folder.name not in known: shutil.rmtree(folder)
+    for folder in self.folder.glob('*'):
+        if folder.is_dir() and folder.name not in known: shutil.rmtree(folder)
 
 # %% ../../nbs/parallel/141_units.ipynb #986b7ea8
 @patch
