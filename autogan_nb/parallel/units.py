@@ -330,10 +330,11 @@ def rewards(self: UnitRunner, task) -> SpreadRewards: # task: a `SharedGAN`
     "Return the rewards of a search, measured by the executor."
     return SpreadRewards(task, self)
 
-# %% ../../nbs/parallel/141_units.ipynb #75cdecc4
+# %% ../../nbs/parallel/141_units.ipynb #8b27e2ed
 def units_of(
     job, # a `Job`: a search
     executor: Executor, # from its options
 ) -> UnitRunner: # None: this process does all of it
     "Make what lets an executor do a job's units."
-    return None if isinstance(executor, Inline) else UnitRunner(job, executor)
+    if not isinstance(executor, Inline): return UnitRunner(job, executor)
+    shutil.rmtree(job.run.path / 'units', ignore_errors=True)   # what workers had begun; this process starts from the job's checkpoint
