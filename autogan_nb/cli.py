@@ -290,16 +290,16 @@ def autogan_sample(options: SampleOptions):
 @dataclass(frozen=True)
 class ExportOptions:
     "What to export."
-    source: str # a run folder, a generator file, or a published checkpoint; digits comes with the package
+    source: str # a run folder, a network's file, or a published checkpoint; digits comes with the package
     out: str # file to write: .onnx or .pt2
     arch: str = None # architecture, for a published checkpoint that holds a whole search or does not record it
     quiet: bool = False # say nothing but the result, errors and warnings
 
 @command
 def autogan_export(options: ExportOptions):
-    "Export a generator for other programs, and check that it still draws the same images."
+    "Export a generator, classifier or language model for other programs, and check that it still computes the same."
     with plain_errors(ExportOptions):
-        needed('practice.sharing').export_generator(needed('tools.reading').find_generator(options.source, arch=options.arch), options.out)
+        needed('practice.sharing').export_network(needed('tools.reading').find_network(options.source, options.arch), options.out)
     print(options.out)
 
 # %% ../nbs/06_cli.ipynb #9306a9c0

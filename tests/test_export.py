@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from autogan_nb.core import make_rng
-from autogan_nb.practice.sharing import export_generator, export_graph
+from autogan_nb.practice.sharing import export_network, export_graph
 from autogan_nb.search.derived_gan import DerivedGenerator, save_generator
 from autogan_nb.search.space import random_architecture
 
@@ -41,7 +41,7 @@ def test_exported_files_draw_the_same_images(suffix, piece, tmp_path):
     if suffix == '.onnx': pytest.importorskip('onnxruntime'), pytest.importorskip('onnxscript')
     for k in range(5 * piece, 5 * piece + 5):
         G = some_generator(1000 + k, cells=1 + k % 4)
-        assert export_generator(G, tmp_path / f'{k}{suffix}') < 1e-4, G.settings
+        assert export_network(G, tmp_path / f'{k}{suffix}') < 1e-4, G.settings
     assert len(list(tmp_path.iterdir())) == 5
 
 

@@ -57,7 +57,7 @@ from autogan_nb.metrics.fid import Moments
 from autogan_nb.metrics.evaluator import _stats_file
 from autogan_nb.practice.published import load_published, load_published_discriminator
 from autogan_nb.search.space import NAMED, A, Architecture
-from autogan_nb.practice.sharing import export_generator, load_exported
+from autogan_nb.practice.sharing import export_network, load_exported
 from autogan_nb.search.shared_gan import SharedGenerator
 from autogan_nb.data.streaming import ArrayFile
 from autogan_nb.tools.reading import find_generator, holds_weights, written_by
@@ -658,7 +658,7 @@ def export_readers():
     torch.manual_seed(0)
     G = DerivedGenerator('pre-none-nearest', 2, 2, 2, 1)
     for suffix, share in (('.pt2', .1), ('.onnx', .1)):
-        seeds = [saved(lambda p: export_generator(G, p), suffix)]
+        seeds = [saved(lambda p: export_network(G, p), suffix)]
         every = st.one_of(changed_bytes(seeds), rezipped(seeds) if suffix == '.pt2' else st.binary(max_size=99), st.sampled_from(seeds))
         read = from_file(load_exported, f'x{suffix}')
         yield Reader(f'exported {suffix}', every, read, lambda found: isinstance(found[1], dict), share=share)

@@ -278,7 +278,7 @@ class ChildTraining:
         for name in ('net', 'optimizer', 'stream'): getattr(self, name).load_state_dict(state[name])
 
 # %% ../../nbs/nas/99_searching.ipynb #e9000dc9
-_SHAPE = 'channels', 'classes', 'vocabulary'
+_SHAPE = 'channels', 'classes', 'vocabulary', 'size'
 
 def save_child(path, net, arch: str, options: NASOptions, problem, figures: dict):
     "Write a trained network with its architecture, its options and the names of its classes or tokens into a safetensors file"
@@ -290,6 +290,7 @@ class Shape(NamedTuple):
     channels: int = 0
     classes: tuple = () # names
     vocabulary: tuple = () # tokens
+    size: int = 0 # pixels, or time steps of a window of text
 
 def load_child(path) -> tuple: # (network in eval mode, its facts)
     "Read a network that `save_child` wrote; FileNotFoundError or ValueError if there is none"

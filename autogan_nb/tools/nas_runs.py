@@ -5,16 +5,18 @@
 # %% auto #0
 __all__ = ['fingerprint_of_problem', 'NASJob', 'NASKeeper', 'search_nas', 'contenders_of', 'trained_contender',
            'measured_contender', 'nas_table', 'run_nas', 'write_nas_report', 'new_nas_run', 'opened_nas_run',
-           'autogan_nas', 'nas_options', 'nas_from_search']
+           'autogan_nas', 'ClassifierGraph', 'LanguageGraph', 'child_graph', 'nas_options', 'nas_from_search']
 
 # %% ../../nbs/tools/128_nas_runs.ipynb #24c3e8ff
-import hashlib, io, time, warnings
+import hashlib, io, time, torch, warnings
 from dataclasses import asdict, replace
 from pathlib import Path
+from torch import nn
+from ..core import make_rng
 from ..loops import Callback
 from ..files import write_atomic
 from ..nas.searching import NAS_SPACES, ChildTraining, NASOptions, a_random_one, complete, finalists_of
-from ..nas.searching import nas_search, problem_of, save_child
+from ..nas.searching import load_child, nas_search, problem_of, save_child
 from ..practice.recovery import Stopped
 from ..practice.runs import RunFolder, check_new
 from ..settings import fields_of, from_text, given, unknown
@@ -202,6 +204,45 @@ def autogan_nas(options: NASOptions):
             problem = problem_of(options)
             job = NASJob(new_nas_run(replace(options, out=out), problem), options, problem)
         with needed('cli').resumable(job): print(run_nas(job))
+
+# %% ../../nbs/tools/128_nas_runs.ipynb #8666436d
+class ClassifierGraph(nn.Module):
+    "A trained classifier, ready for `export_network`: images (n, channels, size, size) to logits (n, classes)"
+    graph_outputs = 'logits',
+    def __init__(self, net, facts): # net, facts: from `load_child`
+        super().__init__()
+        self.net, self.arch, self.notes = net, facts['arch'], facts['figures']
+        self.settings = {name: value for name, value in facts.items() if name != 'figures'}
+        self.shape = facts['channels'], *2 * (facts.get('size') or facts['options']['size'] or 32,)
+    def graph_inputs(self, n): return dict(images=2 * torch.rand(n, *self.shape, generator=make_rng(0)) - 1)
+    def forward(self, images): return self.net(images)
+
+class LanguageGraph(nn.Module):
+    "A trained language model, one token at a time: tokens (n,) and states (n, parts, hidden) to logits (n, vocabulary) and new states"
+    graph_outputs = 'logits', 'next_state'
+    def __init__(self, net, facts): # net, facts: from `load_child`
+        super().__init__()
+        self.net, self.arch, self.notes = net, facts['arch'], facts['figures']
+        self.settings = {name: value for name, value in facts.items() if name != 'figures'}
+        with torch.no_grad(): self.shape = torch.stack(net(torch.zeros(1, 1, dtype=torch.long))[1], 1).shape[1:]
+    def graph_inputs(self, n):
+        rng, known = make_rng(0), len(self.settings['vocabulary'])
+        return dict(token=torch.randint(known, (n,), generator=rng), state=torch.randn(n, *self.shape, generator=rng))
+    def forward(self, token, state):
+        logits, new = self.net(token[None], state.unbind(1))
+        return logits[0], torch.stack(new, 1)
+
+_GRAPHS = {'classify': ClassifierGraph, 'language': LanguageGraph}
+
+def child_graph(source) -> nn.Module: # source: the folder of a run, or a file of its networks; returns what `export_network` takes
+    "Load a trained network as a graph: of a run the selected one; FileNotFoundError if the run has no results yet"
+    path = Path(source)
+    if path.is_dir():
+        if not (path / 'architectures.json').exists(): raise FileNotFoundError(f'{path} has no results yet: continue it with --resume')
+        name = next(row['name'] for row in RunFolder.open(path).read_json('architectures.json') if row['selected'])
+        path = path / 'networks' / f'{name.replace(" ", "-")}.safetensors'
+    net, facts = load_child(path)
+    return _GRAPHS[facts['options']['task']](net, facts)
 
 # %% ../../nbs/tools/128_nas_runs.ipynb #1a9fd359
 _TRANSLATED = {'steps': 'final_steps', 'finalists': 'top_k'}
