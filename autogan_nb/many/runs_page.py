@@ -80,10 +80,16 @@ def table_page(self: RunsPage, views, query):
     return whole_page(f'({running}) ' * bool(running) + f'{self.root.name}: runs', body)
 
 # %% ../../nbs/many/132_runs_page.ipynb #f93e3c3f
-def _architectures(archs, views):
-    "Show architectures side by side."
-    try: return compare(archs, views[0].preset['final_gan']['bottom'])._repr_html_() if archs else '<p class="note">None is known yet.</p>'
-    except Exception as error: return f'<p class="note">They cannot be drawn: {escaped(error)}</p>'
+def _architectures(known):
+    "Show architectures, given as (title, text, run), side by side where they are of the same kind."
+    if not known: return '<p class="note">None is known yet.</p>'
+    ours, parts = {title: text for title, text, view in known if not view.reader}, []
+    bottom = next((view.preset['final_gan']['bottom'] for _, _, view in known if not view.reader), None)
+    try:
+        if ours: parts.append(compare(ours, bottom)._repr_html_())
+        parts += [f'<h3>{escaped(title)}</h3>{view.reader.drawn(view, text)}' for title, text, view in known if view.reader]
+    except Exception as error: parts = [f'<p class="note">They cannot be drawn: {escaped(error)}</p>']
+    return ''.join(parts)
 
 # %% ../../nbs/many/132_runs_page.ipynb #45ad36aa
 def _table(rows, head):
@@ -108,7 +114,7 @@ def _drawn(view):
     number = lambda c: names.index(c.who) if c.who else 0
     flat = needed('practice.report').flat_settings(view.preset | dict(seed=view.config.get('seed')) | view.versions)
     parts = dict(curves=f'<h2>Curves</h2>{legend(names) if len(names) > 1 else ""}{show_curves([(number(c), c) for c in curves])}',
-                 architectures=f'<h2>Architectures</h2>{_architectures(view.archs, [view])}',
+                 architectures=f'<h2>Architectures</h2>{_architectures([(*item, view) for item in view.archs.items()])}',
                  settings=f'<h2>Settings</h2><pre>{escaped(view.config.get("command", "The command was not recorded."))}</pre>'
                           f'<details><summary>All settings and versions</summary>{_table(flat, ("setting", "value"))}</details>')
     return ''.join(f'<section id="{name}">{part}</section>' for name, part in parts.items())
@@ -137,11 +143,11 @@ def _spokesman(view):
 # %% ../../nbs/many/132_runs_page.ipynb #78f13e2c
 def _compared(views):
     "Show some runs side by side."
-    archs = {v.name: next(iter(v.archs.values())) for v in views if v.archs}
+    archs = [(v.name, next(iter(v.archs.values())), v) for v in views if v.archs]
     rows = [(name, *texts) for name, texts in settings_that_differ(views).items()]
     said = _table(rows, ['setting', *(v.name for v in views)]) if rows else '<p class="note">All settings are the same.</p>'
     parts = dict(curves=f'<h2>Curves</h2>{show_curves([(i, c) for i, v in enumerate(views) for c in _spokesman(v)])}',
-                 architectures=f'<h2>Architectures</h2>{_architectures(archs, views)}', settings=f'<h2>Settings that differ</h2>{said}')
+                 architectures=f'<h2>Architectures</h2>{_architectures(archs)}', settings=f'<h2>Settings that differ</h2>{said}')
     return ''.join(f'<section id="{name}">{part}</section>' for name, part in parts.items())
 
 # %% ../../nbs/many/132_runs_page.ipynb #a202d15f
@@ -174,7 +180,8 @@ def _draw(self: RunsPage, view):
         try:
             inside = all(f.resolve().is_relative_to(self.root) for f in view.path.rglob('*'))
             if not inside: raise ValueError('a link leads out of the folder')
-            page = needed('practice.report').write_report(view.path, Path(folder) / 'report.html').read_text()
+            write = view.reader.write_report if view.reader else needed('practice.report').write_report
+            page = write(view.path, Path(folder) / 'report.html').read_text()
         except Exception as error: page = whole_page(view.name, f'<p>The report cannot be drawn: {escaped(error)}</p>', 60)
     with self.lock: self.reports[view.name] = Drawn(view.stamp, page, time.monotonic())
 

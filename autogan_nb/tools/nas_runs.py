@@ -8,7 +8,7 @@ __all__ = ['fingerprint_of_problem', 'NASJob', 'NASKeeper', 'search_nas', 'conte
            'autogan_nas', 'ClassifierGraph', 'LanguageGraph', 'child_graph', 'nas_options', 'nas_from_search']
 
 # %% ../../nbs/tools/128_nas_runs.ipynb #24c3e8ff
-import hashlib, io, time, torch, warnings
+import hashlib, io, shlex, time, torch, warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 from torch import nn
@@ -171,17 +171,25 @@ def write_nas_report(path, out=None, quiet: bool = True) -> Path: # path: of a r
     return page
 
 # %% ../../nbs/tools/128_nas_runs.ipynb #8e4930d6
+_ASIDE = 'device', 'out', 'resume', 'quiet' # of no effect on the results
+
 def _arch_of(text):
     "Return the text of an architecture, given as such or as the folder of a run"
     if text is None or not Path(text, 'architectures.json').exists(): return text
     return next(row['arch'] for row in RunFolder.open(text).read_json('architectures.json') if row['selected'])
 
+def _command(options):
+    "Return the command that reproduces a run."
+    words = [[f'--{dashed(name)}'] + [str(value)] * (value is not True) for name, value in given(options).items() if name not in _ASIDE]
+    return shlex.join(['autogan_nas', *sum(words, [])])
+
 def new_nas_run(options: NASOptions, problem) -> RunFolder: # options: complete; problem: their data
     "Make a run folder; FileExistsError if it holds a run already, ValueError, and no folder, if the options don't make a search"
     if options.arch: NAS_SPACES[options.space].space(options).parse(options.arch)
     else: nas_search(options, problem)
-    run = RunFolder.create(options.out, dict(nas=options.space, seed=options.seed, data=fingerprint_of_problem(problem)))
-    run.write_json('nas.json', {name: value for name, value in asdict(options).items() if name not in ('device', 'out', 'resume', 'quiet')})
+    facts = dict(nas=options.space, seed=options.seed, data=fingerprint_of_problem(problem), command=_command(options))
+    run = RunFolder.create(options.out, facts)
+    run.write_json('nas.json', {name: value for name, value in asdict(options).items() if name not in _ASIDE})
     return run
 
 def opened_nas_run(options: NASOptions) -> tuple: # options: with `resume`; returns (`RunFolder`, its options)
