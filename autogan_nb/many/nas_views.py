@@ -11,7 +11,7 @@ from dataclasses import asdict
 from ..files import from_json
 from .run_views import Best, Curve, Phase, RunView
 from ..nas.searching import NAS_SPACES, NASOptions
-from ..tools.nas_runs import write_nas_report
+from ..shell import needed
 
 # %% ../../nbs/many/135_nas_views.ipynb #44a91836
 def settings_of(view: RunView) -> dict: # name to value; ValueError or TypeError if they aren't those of a run
@@ -59,4 +59,4 @@ def drawn(view: RunView, arch: str) -> str: # arch: text of an architecture; ret
 
 def write_report(path, out): # path: of a run; out: page to write, .html; FileNotFoundError if it has no results yet
     "Write the page of a finished run"
-    return write_nas_report(path, out)
+    return needed('tools.nas_runs').write_nas_report(path, out)

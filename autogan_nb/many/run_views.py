@@ -67,7 +67,8 @@ class RunView:
         except Exception as error: self.why = f'{error or type(error).__name__}'.replace(f'{self.root}/', '')
 
     def _read(self):
-        if out := [name for name in (*FILES, *READERS) if _outside(self.path / name, self.root)]: raise ValueError(f'{out[0]} is a link that leads out')
+        out = [name for name in (*FILES, *READERS) if _outside(self.path / name, self.root)]
+        if out: raise ValueError(f'{out[0]} is a link that leads out')
         run = RunFolder.open(self.path)
         self.reader = next((needed(module) for name, module in READERS.items() if (self.path / name).is_file()), None)
         self.config, self.versions = run.config, run.versions
