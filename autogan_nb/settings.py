@@ -194,7 +194,7 @@ def flat(
     return found
 
 # %% ../nbs/04_settings.ipynb #e2aad822
-ROOMS = ('techniques', 'conditional', 'strategies', 'models', 'nas') # parts of the package whose modules add rows to tables
+ROOMS = ('techniques', 'conditional', 'strategies', 'models', 'nas', 'outlook') # parts of the package whose modules add rows to tables
 
 @cache
 def load_rooms():

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'autogan_nb'
 # the rooms, each with its first number
 ROOMS = {'data': 10, 'gan': 20, 'metrics': 30, 'search': 40, 'strategies': 50, 'techniques': 60, 'conditional': 70,
-         'models': 80, 'nas': 90, 'practice': 100, 'bench': 110, 'tools': 120, 'many': 130, 'parallel': 140}
+         'models': 80, 'nas': 90, 'practice': 100, 'bench': 110, 'tools': 120, 'many': 130, 'parallel': 140, 'outlook': 150}
 BEFORE_PRACTICE = ('core', 'show', 'files', 'loops', 'data', 'gan', 'metrics', 'search')             # read before the room `practice`
 NO_MODULE, LAST_TO_READ = ('index', 'extend'), ('cli', 'extend')
 MOST_KB, MOST_FLOORS, MOST_MODULES, MOST_CELLS, MOST_LINES, MOST_METHODS, WIDEST = 400, 6, 10, 80, 350, 12, 140
