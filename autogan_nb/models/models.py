@@ -76,11 +76,12 @@ def training_of(
     seed: int = 0, # of weights, latents and data order
     start: dict = None, # 'G' and perhaps 'D' to weights to start from; None: new ones
 ): # a `FinalTraining`, or what the model has in its place
-    "Make the training of an architecture with the settings of a preset."
-    derive, row = needed('search.derive'), _row_of(preset)
+    "Make the training of an architecture with the settings of a preset, as the architecture changes them."
+    derive, row, gan = needed('search.derive'), _row_of(preset), preset.final_gan
+    if hasattr(arch, 'tuned'): gan = arch.tuned(gan)                     # one that decides training settings, too
     build, train = networks_of(preset), row.train or derive.FinalTraining
     if start: build = derive.started_from(start, build)
-    return train(arch, data, preset.final_gan, preset.train, seed, preset.engine, build=build, techniques=row.techniques)
+    return train(arch, data, gan, preset.train, seed, preset.engine, build=build, techniques=row.techniques)
 
 # %% ../../nbs/models/81_models.ipynb #8627bed9
 def describe(

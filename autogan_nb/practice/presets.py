@@ -90,7 +90,7 @@ def found_in_registries(
     preset: Preset, # names a loss, a strategy, ...
 ) -> Preset: # the same
     "Look up all names in a preset; raise ValueError if a registry has no such row, or too few variants for the candidates."
-    _check_gans(preset, needed('search.space').get_space(preset.search.space))
+    _check_gans(preset, named := needed('search.space').get_space(preset.search.space))
     for text in preset.train.watch: needed('search.derive').make_watcher(text)
     search, fits = preset.search, needed('data.decoding').FITS
     space = needed('strategies.costs').costed(search, preset.final_gan, preset.channels)         # refuses limits that nothing fits
@@ -99,6 +99,8 @@ def found_in_registries(
     needed('metrics.protocol').get_reward(search.objective)
     if preset.fit not in fits: raise ValueError(f'fit is {reprlib.repr(preset.fit)}, expected one of {", ".join(fits)}')
     if search.rungs: needed('strategies.halving').rungs_of(search, preset.train)
+    if search.estimation == 'shared' and (what := getattr(named, 'trained_only', '')):
+        raise ValueError(f'the space {search.space} decides {what}, which shared weights do not have: use it with estimation halving')
     if search.candidates <= (n := space.count(1)) or search.estimation == 'halving': return preset
     raise ValueError(f'candidates is {search.candidates}, but the first cell has only {n} variants')
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['AUTOGAN', 'SPACES', 'cell_schema', 'all_cells', 'count_architectures', 'random_architecture', 'A', 'B', 'C', 'NAMED',
-           'HAND_MADE', 'CellArch', 'Architecture', 'Decision', 'Space', 'decode', 'AutoGANSpace', 'get_space',
+           'HAND_MADE', 'MARKS', 'CellArch', 'Architecture', 'Decision', 'Space', 'decode', 'AutoGANSpace', 'get_space',
            'count_cells']
 
 # %% ../../nbs/search/40_space.ipynb #04e6ff07
@@ -302,6 +302,7 @@ A = Architecture.from_vector([1, 0, 1, 1,  1, 0, 0, 1, 1,  1, 0, 1, 0, 3])
 B = Architecture.from_vector([1, 0, 1, 1,  1, 0, 1, 1, 1,  1, 0, 1, 1, 3])
 C = Architecture.from_vector([1, 1, 1, 1,  1, 0, 0, 1, 1,  1, 0, 1, 0, 3])
 NAMED, HAND_MADE = {'A': A, 'B': B, 'C': C}, {}   # name to architecture: the published ones, and rows that other notebooks add
+MARKS = {}   # a character in a text to the function that reads such texts; rows that other notebooks add
 
 # %% ../../nbs/search/40_space.ipynb #d7b31aca
 @patch
@@ -339,8 +340,8 @@ def parse(cls: Architecture, text) -> Architecture:  # text: a name, an architec
         except (TypeError, ValueError, RecursionError): raise _no_architecture(text) from None
     if not isinstance(text, str): return _from_values(text)
     if len(text) > _LONGEST: raise ValueError(f'a text of {len(text):,} characters is not an architecture: expected at most {_LONGEST:,}')
-    text = text.strip()
-    name = text.upper().replace('_', '-').removeprefix('AUTOGAN-CIFAR10-')
+    name = (text := text.strip()).upper().replace('_', '-').removeprefix('AUTOGAN-CIFAR10-')
+    if '@' in text: return find_row('mark in an architecture', '@', MARKS)(text)
     if text.startswith('{'): return cls.from_json(text)
     if re.fullmatch(r'[-\[\]\d\s,]+', text) and re.search(r'\d', text): return cls.from_vector(map(int, re.findall(r'-?\d+', text)))
     if text and '-' not in text and name not in NAMED: load_rooms()

@@ -18,7 +18,7 @@ from ..files import add_rows, append_row, one_of, part_of, read_rows
 from ..metrics.evaluator import evaluate
 from ..practice.presets import Preset, configure
 from ..practice.runs import RunFolder
-from ..search.derive import FinalTraining
+from ..models.models import training_of
 from ..search.space import Architecture
 from ..strategies.costs import costed
 from ..strategies.halving import Rungs, cut
@@ -51,7 +51,7 @@ def longer_row(
     "Train the random architecture of a job for as many steps as the search and the training of the selected one took together."
     steps = row['budget'].get('shared GAN', 0) + row['budget'].get('rungs', 0) + row['budget'][row['selected']]
     plan = replace(preset.train, steps=steps)
-    training = FinalTraining(Architecture.parse(row['archs']['random']), evaluator.data, preset.final_gan, plan, seed, preset.engine)
+    training = training_of(replace(preset, train=plan), Architecture.parse(row['archs']['random']), evaluator.data, seed)
     training.advance(steps)
     return round(evaluate(training.generator, evaluator, plan.eval_images, seed, ema=True).fid, 4)
 
@@ -125,7 +125,7 @@ def curve_row(
     evaluator, # `Evaluator` with its data
 ) -> dict: # plain values
     "Train an architecture to the end as the job would, and measure it on the way."
-    training, fids, begin = FinalTraining(arch, evaluator.data, preset.final_gan, preset.train, seed), {}, time.process_time()
+    training, fids, begin = training_of(preset, arch, evaluator.data, seed), {}, time.process_time()
     for step in dict.fromkeys(max(1, round(share * preset.train.steps)) for share in STOPS):
         training.advance(step)
         fids[step] = round(evaluate(training.generator, evaluator, preset.train.eval_images, seed + 750_000, ema=True).fid, 4)
