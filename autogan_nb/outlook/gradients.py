@@ -6,10 +6,11 @@
 __all__ = ['ADVERSARIAL', 'gumbel_noise', 'noisy_logits', 'relaxed', 'ghost', 'GatedCall', 'called_by', 'shares_of', 'ImageLoss',
            'feature_distance', 'mind_loss', 'Gradients', 'image_loss']
 
-# %% ../../nbs/outlook/150_gradients.ipynb #4a3e5e76
+# %% ../../nbs/outlook/150_gradients.ipynb #3bac4010
 import copy, math, torch
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fastcore.basics import patch
+from functools import partial
 from typing import Callable, NamedTuple
 from ..core import Batch, make_rng
 from ..gan.choices import ATTENTIONS
@@ -21,11 +22,8 @@ from ..search.mlas import Beam, Proposal, STRATEGIES, Strategy
 from ..search.shared_gan import Cell, call_part
 from ..search.space import Architecture
 
-# %% ../../nbs/outlook/150_gradients.ipynb #da780345
-def gumbel_noise(
-    shape, # of the result
-    rng: torch.Generator, # source of randomness
-) -> torch.Tensor: # on the generator's device
+# %% ../../nbs/outlook/150_gradients.ipynb #86bee33a
+def gumbel_noise(shape, rng: torch.Generator) -> torch.Tensor: # rng: source of randomness, whose device is used
     "Draw standard Gumbel noise"
     return -torch.empty(shape, device=rng.device).exponential_(generator=rng).log()
 
@@ -56,16 +54,29 @@ def relaxed(
     noise = noisy_logits(logits, token, rng, n) - logits.detach()
     return ((logits + noise) / temperature).softmax(1).mean(0)
 
-# %% ../../nbs/outlook/150_gradients.ipynb #b7043880
+# %% ../../nbs/outlook/150_gradients.ipynb #96fa4710
+class _Later(torch.autograd.Function):
+    "Return zeros; compute what their derivative is in the backward pass."
+    @staticmethod
+    def forward(ctx, y, like, compute):
+        ctx.compute = compute
+        return torch.zeros_like(like)
+
+    @staticmethod
+    def backward(ctx, grad):
+        with torch.no_grad(): return (grad * ctx.compute()).sum(), None, None
+
 def ghost(
     y: torch.Tensor, # share of a choice, a scalar, or one for each channel (c,)
-    maps: torch.Tensor, # (n, c, s, s) what the choice computes
-) -> torch.Tensor: # zeros like the maps
+    maps, # (n, c, s, s) what the choice computes; or a function that computes it when it is needed, for a scalar share
+    like: torch.Tensor = None, # maps of the same shape, if `maps` is a function
+) -> torch.Tensor: # zeros of that shape
     "Return zeros whose derivative with respect to the share is the maps"
+    if callable(maps): return _Later.apply(y, like, maps)
     zero = (y - y.detach()).to(maps.dtype)
     return (zero.view(-1, 1, 1) if y.dim() else zero) * maps
 
-# %% ../../nbs/outlook/150_gradients.ipynb #3c53a668
+# %% ../../nbs/outlook/150_gradients.ipynb #ee033afc
 _PLACES = {'convolve': {1: 'C', 2: 'N', 3: 'A', 4: 'U'}, 'path': {1: 'U'}, 'attend': {0: 'SA'}} # of decisions among a part's arguments
 
 class GatedCall:
@@ -73,9 +84,10 @@ class GatedCall:
     def __init__(self,
         arch, # the `Architecture` that is called, once
         shares: dict, # name of each decision of the newest cell to {choice: share}
-        probe: bool = True, # compute what was not chosen as well, without a graph?
+        probe: bool = True, # compute what was not chosen as well, in the backward pass?
+        autocast=nullcontext, # makes the context in which the generator is called
     ):
-        self.arch, self.newest, self.shares, self.probe = arch, arch[len(arch) - 1], shares, probe
+        self.arch, self.newest, self.shares, self.probe, self.autocast = arch, arch[len(arch) - 1], shares, probe, autocast
         self.inputs, self.skips, self.second = [], [], None # of each cell: what comes in, h; output of the newest cell's second block
 
     def __call__(self, part, x, *choice):
@@ -85,17 +97,22 @@ class GatedCall:
         if choice[0] == 'second': x = sum(self._missing_skips(cell), x)
         out = self._gated(part, x, choice)
         if choice[0] == 'second':
-            if self.probe and not self.newest.shortcut: out = out + self._missing(cell, self.inputs[-1], 'shortcut', 1)
+            if self.probe and not self.newest.shortcut: out = out + self._missing(cell, out, self.inputs[-1], 'shortcut', 1)
             self.second = out
         ends = choice[0] == ('shortcut' if self.newest.shortcut else 'second')
         return self._with_attention(cell, out) if ends and 'SA' in self.shares else out
 
-# %% ../../nbs/outlook/150_gradients.ipynb #8e7935e7
+# %% ../../nbs/outlook/150_gradients.ipynb #936ff817
 def _ghosts(call, name, taken, maps, other):
     "Return the ghosts of a decision's choices: of the maps for the one that was taken, of other maps for the rest"
-    values = call.shares[name] if call.probe else [taken]
-    with torch.no_grad(): others = {value: other(value) for value in values if value != taken}
-    return [ghost(call.shares[name][value], maps if value == taken else others[value]) for value in values]
+    shares = call.shares[name] if call.probe else {taken: call.shares[name][taken]}
+    return [ghost(y, maps if value == taken else _inside(call.autocast, other, value), maps) for value, y in shares.items()]
+
+def _inside(context, function, *args):
+    "Return a function without parameters that calls another one inside a context"
+    def compute():
+        with context(): return function(*args)
+    return compute
 
 @patch
 def _gated(self: GatedCall, part, x, choice):
@@ -103,10 +120,14 @@ def _gated(self: GatedCall, part, x, choice):
     out, found = part(x, *choice), []
     for place, name in _PLACES[part.__name__].items():
         if name not in self.shares or len(choice) <= place or choice[place] is None: continue
-        swapped = lambda value: part(x, *choice[:place], value, *choice[place + 1:]) if name != 'SA' or ATTENTIONS[value].build else x
-        found += _ghosts(self, name, choice[place], out, swapped)
+        found += _ghosts(self, name, choice[place], out, partial(_swapped, part, x, choice, place))
     if part.__name__ == 'path': found.append(ghost(_yes(self.shares, choice[0]), out))
     return sum(found, out) if 'W' not in self.shares or part.__name__ == 'attend' else sum(found, out) + self._masked(part.__self__, out)
+
+def _swapped(part, x, choice, place, value):
+    "Call a part with another choice; no attention returns the maps as they are"
+    if part.__name__ == 'attend' and not ATTENTIONS[value].build: return x
+    return part(x, *choice[:place], value, *choice[place + 1:])
 
 @patch
 def _masked(self: GatedCall, cell, out):
@@ -114,25 +135,22 @@ def _masked(self: GatedCall, cell, out):
     channels = torch.arange(out.shape[1], device=out.device)
     return ghost(sum(y * (cell.widths[value] > channels) for value, y in self.shares['W'].items()), out)
 
-def _yes(shares, path):
-    "Return the share of yes in the decision about a path"
-    return shares['SC' if path == 'shortcut' else f'skip_{int(path[4:]) + 1}'][True]
-
+def _yes(shares, path): return shares['SC' if path == 'shortcut' else f'skip_{int(path[4:]) + 1}'][True] # of the decision about a path
 def _cut(cell, choice): return (cell.widths[choice.width],) if len(cell.widths) > 1 else () # as in `Cell.forward`
 
-# %% ../../nbs/outlook/150_gradients.ipynb #7daccc6e
+# %% ../../nbs/outlook/150_gradients.ipynb #42b5617e
 @patch
 def _missing_skips(self: GatedCall, cell):
     "Return the ghosts of the skips that were not taken"
-    *earlier, _ = self.skips
+    *earlier, h = self.skips
     missing = [i for i, taken in enumerate(self.newest.skips) if self.probe and not taken]
-    return [self._missing(cell, earlier[i], f'skip{i}', len(earlier) - i) for i in missing]
+    return [self._missing(cell, h, earlier[i], f'skip{i}', len(earlier) - i) for i in missing]
 
 @patch
-def _missing(self: GatedCall, cell, x, path, doublings):
+def _missing(self: GatedCall, cell, like, x, name, doublings):
     "Return the ghost of a path that was not taken"
-    with torch.no_grad(): maps = cell.path(x, path, self.newest.up, doublings, *_cut(cell, self.newest))
-    return ghost(_yes(self.shares, path), maps)
+    maps = _inside(self.autocast, cell.path, x, name, self.newest.up, doublings, *_cut(cell, self.newest))
+    return ghost(_yes(self.shares, name), maps, like)
 
 @patch
 def _with_attention(self: GatedCall, cell, out):
@@ -142,40 +160,28 @@ def _with_attention(self: GatedCall, cell, out):
     attended = lambda value: cell.attend(whole, value, *_cut(cell, self.newest))
     return sum(_ghosts(self, 'SA', self.newest.attention, whole, attended), out)
 
-# %% ../../nbs/outlook/150_gradients.ipynb #0c89b107
+# %% ../../nbs/outlook/150_gradients.ipynb #1dc5a958
 @contextmanager
-def called_by(
-    G, # a generator with a `call`
-    call, # calls the cells' parts, like `call_part`
-):
+def called_by(G, call): # G: a generator with a `call`; call: calls the cells' parts, like `call_part`
     "Let a generator call its parts another way inside the `with` block"
     before, G.call = G.call, call
     try: yield G
     finally: G.call = before
 
-def shares_of(
-    schema, # the decisions of the newest cell
-    values: list, # of each decision, the shares of its choices (k,)
-) -> dict: # name to {choice: share}
+def shares_of(schema, values: list) -> dict: # values: of each decision, the shares of its choices (k,); returns name to {choice: share}
     "Name the shares of all choices"
     return {d.name: dict(zip(d.choices, y)) for d, y in zip(schema, values)}
 
-# %% ../../nbs/outlook/150_gradients.ipynb #76e6ae8b
+# %% ../../nbs/outlook/150_gradients.ipynb #a3df4336
 class ImageLoss(NamedTuple):
     "A differentiable loss of generated images"
     value: Callable # (objective, D, real batch or None, generated batch, step) to a scalar to minimise
     needs_real: Callable # from a `GANTrainer` to whether it compares with real images
 
-def _adversarial(objective, D, real, fake, step): return objective.g_loss(D, real, fake, step)
+ADVERSARIAL = ImageLoss(lambda objective, *seen: objective.g_loss(*seen), lambda trainer: trainer.objective.needs_real)
 
-ADVERSARIAL = ImageLoss(_adversarial, lambda trainer: trainer.objective.needs_real)
-
-# %% ../../nbs/outlook/150_gradients.ipynb #0cd437ce
-def feature_distance(
-    fake: torch.Tensor, # (n, d) features of generated images
-    real: torch.Tensor, # (n, d) features of as many real images
-    lines: torch.Tensor, # (d, m) unit vectors
-) -> torch.Tensor: # scalar, with a gradient
+# %% ../../nbs/outlook/150_gradients.ipynb #412abcb5
+def feature_distance(fake, real, lines) -> torch.Tensor: # fake, real: (n, d) features; lines: (d, m) unit vectors; returns a scalar
     "Compute the Monge inception distance of two sets of one size"
     return 3 * fake.shape[1] * (shadows(fake, lines) - shadows(real, lines)).square().mean()
 
@@ -189,7 +195,7 @@ def mind_loss(
         return feature_distance(*(f.flatten(1).float() for f in found), directions(found[0][0].numel(), count, step))
     return ImageLoss(value, lambda trainer: True)
 
-# %% ../../nbs/outlook/150_gradients.ipynb #52f8c5b5
+# %% ../../nbs/outlook/150_gradients.ipynb #a14bcc67
 class Gradients(Strategy):
     "Learn logits for the decisions of the next cell by the gradient of a loss of the images (after GDAS and AdversarialNAS)"
     task = None # what is searched, from `attach`
@@ -219,17 +225,13 @@ class Gradients(Strategy):
     @property
     def temperature(self) -> float:
         "Return the temperature of the next step"
-        first, last = self.temperatures
-        steps = self.steps[min(len(self.beams[0].arch), len(self.steps) - 1)]
+        (first, last), steps = self.temperatures, self.steps[min(len(self.beams[0].arch), len(self.steps) - 1)]
         return first * (last / first)**min(1., self.done / max(1, steps - 1))
 
-    def probabilities(self) -> list: # of each decision, those of its choices (k,)
-        "Compute how probable each choice is, before limits"
+    def probabilities(self) -> list: # of each decision, those of its choices (k,), before limits
         return [part.softmax(0) for part in self.logits.detach().split(self.counts)]
 
-# %% ../../nbs/outlook/150_gradients.ipynb #e48e1a25
-_TRIES = 20 # draws before the distribution gets flatter
-
+# %% ../../nbs/outlook/150_gradients.ipynb #4fc11ee9
 @patch
 def propose(self: Gradients, n):
     "Extend random beams by choices drawn from the logits"
@@ -238,8 +240,8 @@ def propose(self: Gradients, n):
 def _fitting(strategy):
     "Draw an architecture, again if it doesn't fit"
     parts, rng = strategy.logits.detach().split(strategy.counts), strategy.rng
-    for attempt in range(10 * _TRIES):
-        beam, flat = strategy.beams[torch.randint(len(strategy.beams), (), generator=rng).item()], 2. ** -(attempt // _TRIES)
+    for attempt in range(200):
+        beam, flat = strategy.beams[torch.randint(len(strategy.beams), (), generator=rng).item()], 2. ** -(attempt // 20)
         arch = strategy.space.grow(beam.arch, [(flat * part + gumbel_noise(len(part), rng)).argmax().item() for part in parts])
         if strategy.space.fits(arch): break
     return arch
@@ -284,7 +286,7 @@ def image_loss(
         D = JointDiscriminator(discriminate_in(trainer), trainer.D, rng, trainer.progress)
         return loss.value(trainer.objective, D, real, fake, step)
 
-# %% ../../nbs/outlook/150_gradients.ipynb #af01dc31
+# %% ../../nbs/outlook/150_gradients.ipynb #37d4ca34
 @patch
 def slope(self: Gradients,
     arch, # an `Architecture` one cell longer than a beam
@@ -295,10 +297,11 @@ def slope(self: Gradients,
     values = [relaxed(part, token, self.temperature, self.rng).to(trainer.device) for part, token in pairs]
     seed = torch.randint(2**31, (), generator=self.rng).item()
     real = trainer.real(self.task.stream, trainer.config.g_batch) if self.loss.needs_real(trainer) else None
-    call = GatedCall(arch, shares_of(schema, values), self.probe)
+    call = GatedCall(arch, shares_of(schema, values), self.probe, trainer.autocast)
     def work():
-        loss = image_loss(trainer, arch, call, self.loss, seed, self.done, real)
-        return loss.item(), torch.autograd.grad(loss, self.logits)[0]
+        with buffers_restored(trainer.G), buffers_restored(trainer.D):
+            loss = image_loss(trainer, arch, call, self.loss, seed, self.done, real)
+            return loss.item(), torch.autograd.grad(loss, self.logits)[0]
     loss, slopes = team().once(work)
     if not math.isfinite(loss) or not slopes.isfinite().all():
         raise NonFiniteError('a gradient of the strategy', iteration=self.task.iteration, seed=self.task.seed, archs=[str(arch)])
