@@ -145,7 +145,7 @@ def get_sampler(
     if name not in SAMPLERS: raise unknown(name, SAMPLERS, 'sampling')
     return SAMPLERS[name]
 
-# %% ../../nbs/search/48_search.ipynb #125d59a5
+# %% ../../nbs/search/48_search.ipynb #a92ba21d
 class Search(Loop):
     "Search for architectures: train a task, learn from its rewards, grow and reset (algorithm 1 of the paper)"
     def __init__(self,
@@ -161,6 +161,7 @@ class Search(Loop):
         self.iteration, self.resets, self.records, self.beams_by_size, self.found = 0, 0, [], {}, None
         if config.candidates > (n := strategy.space.count(1)):
             raise ValueError(f'M = {config.candidates} candidates, but the first cell has only {n} variants')
+        if hasattr(strategy, 'attach'): strategy.attach(task)
 
     @property
     def done(self): return self.iteration >= self.config.iterations
