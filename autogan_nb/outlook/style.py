@@ -147,8 +147,8 @@ class StyleConv(ReadsLatents, nn.Module):
         vars(view)['_modules'] = dict(conv=first_channels(self.conv, inputs, outputs), affine=affine)
         return view
 
-# %% ../../nbs/outlook/151_style.ipynb #a4e4e5b5
-CONVS['style'] = Conv('style-modulated', StyleConv, short='style', run=CONVS['post'].run, kernel='modulated 3×3')
+# %% ../../nbs/outlook/151_style.ipynb #18319531
+CONVS['style'] = Conv('style-modulated', StyleConv, short='style', run=CONVS['post'].run, kernel='style 3×3')
 
 # %% ../../nbs/outlook/151_style.ipynb #e8bfd383
 SPACES['style'] = AutoGANSpace(convs=('post', 'pre', 'style'))
