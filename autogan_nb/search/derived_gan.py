@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from typing import NamedTuple
 from ..core import make_rng
 from ..files import HubModel
-from ..gan.extras import TakesLabels, add_layers, joined, some_labels
+from ..gan.extras import TakesLabels, add_layers, introduced, some_labels
 from ..gan.layers import as_maps, plain_forms, xavier_init_
 from ..loops import AutoBatch
 from .shared_gan import ToImage, build_cells, call_part, run_cells
@@ -69,7 +69,7 @@ class DerivedGenerator(TakesLabels, HubModel, pipeline_tag='unconditional-image-
         self.cells, last = build_cells(width, ([choice] for choice in self.arch), running=True)
         self.to_image = ToImage(last, channels, running=True)
         self.layers = add_layers(xavier_init_(self), layers)
-        joined(self)
+        introduced(self)
 
     def forward(self, z: torch.Tensor, y: torch.Tensor = None) -> torch.Tensor:
         "Generate images (n, channels, size, size) in [-1, 1] from latents (n, latent_dim) and, if layers read them, labels (n,)."

@@ -10,7 +10,7 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 from ..gan.choices import ACTIVATIONS, ATTENTIONS, CONVS, NORMS, UPS, WIDTHS, first_channels, narrowed
-from ..gan.extras import TakesLabels, add_layers, joined
+from ..gan.extras import TakesLabels, add_layers, introduced
 from ..gan.fast_layers import conv3x3, upsample_conv, upsample_conv1x1
 from ..gan.layers import as_maps, normalize, upsample, xavier_init_
 from .space import AUTOGAN
@@ -209,7 +209,7 @@ class SharedGenerator(TakesLabels, nn.Module):
         self.cells, last = build_cells(width, map(space.cells, range(n_cells)))
         self.to_image = ToImage(last, channels)
         self.layers = add_layers(xavier_init_(self), layers)
-        joined(self)
+        introduced(self)
 
     def forward(self,
         z: torch.Tensor, # (n, latent_dim)
