@@ -6,14 +6,14 @@
 __all__ = ['set_precision', 'fix_order', 'ModulePart', 'CapturedModule', 'CapturedCalls', 'CapturedDiscriminator',
            'discriminate_in', 'capture_parts', 'compiled', 'buffers_restored', 'replayed', 'configure_engine']
 
-# %% ../../nbs/gan/26_engine.ipynb #acaa216f
+# %% ../../nbs/gan/26_engine.ipynb #c415db64
 import os, torch, types
 from collections import Counter
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from torch import nn
 from .configs import Engine
-from .extras import reads_labels
+from .extras import reads_more
 from ..loops import team
 
 # %% ../../nbs/gan/26_engine.ipynb #8393cebc
@@ -68,7 +68,7 @@ class CapturedModule:
         if key not in self.recordings: self.recordings[key] = self.record(ModulePart(self.net, self.call, choice), x)
         return self.recordings[key](x)
 
-# %% ../../nbs/gan/26_engine.ipynb #9b5171f4
+# %% ../../nbs/gan/26_engine.ipynb #b1b42ffb
 class CapturedCalls:
     "Call methods of a generator's cells, each through a `CapturedModule`."
     def __init__(self,
@@ -78,7 +78,7 @@ class CapturedCalls:
     def __call__(self, fn, x, *choice):
         net = getattr(fn, '__self__', None)
         if not isinstance(net, nn.Module): return fn(x, *choice)
-        if fn not in self.modules: self.modules[fn] = CapturedModule(net, fn, None if reads_labels(net) else self.record)
+        if fn not in self.modules: self.modules[fn] = CapturedModule(net, fn, None if reads_more(net) else self.record)
         return self.modules[fn](x, *choice)
 
     def __deepcopy__(self, memo): return CapturedCalls(None)

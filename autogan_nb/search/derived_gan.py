@@ -6,7 +6,7 @@
 __all__ = ['PRETRAINED', 'DerivedGenerator', 'Cost', 'generator_cost', 'settle_statistics', 'derive_from', 'generate_images',
            'save_generator', 'load_generator']
 
-# %% ../../nbs/search/43_derived_gan.ipynb #c92e1047
+# %% ../../nbs/search/43_derived_gan.ipynb #237a41fe
 import torch
 from fastcore.basics import patch
 from importlib.resources import files
@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from typing import NamedTuple
 from ..core import make_rng
 from ..files import HubModel
-from ..gan.extras import TakesLabels, add_layers, some_labels
+from ..gan.extras import TakesLabels, add_layers, introduced, some_labels
 from ..gan.layers import as_maps, plain_forms, xavier_init_
 from ..loops import AutoBatch
 from .shared_gan import ToImage, build_cells, call_part, run_cells
@@ -50,7 +50,7 @@ To generate images:
 - {{ name }}: {{ value }}{% endfor %}
 """
 
-# %% ../../nbs/search/43_derived_gan.ipynb #4bc20f95
+# %% ../../nbs/search/43_derived_gan.ipynb #da875ce0
 class DerivedGenerator(TakesLabels, HubModel, pipeline_tag='unconditional-image-generation', model_card_template=_CARD):
     "The generator of one architecture, with its own weights only: `G(z)`."
     kind = 'generator'
@@ -69,6 +69,7 @@ class DerivedGenerator(TakesLabels, HubModel, pipeline_tag='unconditional-image-
         self.cells, last = build_cells(width, ([choice] for choice in self.arch), running=True)
         self.to_image = ToImage(last, channels, running=True)
         self.layers = add_layers(xavier_init_(self), layers)
+        introduced(self)
 
     def forward(self, z: torch.Tensor, y: torch.Tensor = None) -> torch.Tensor:
         "Generate images (n, channels, size, size) in [-1, 1] from latents (n, latent_dim) and, if layers read them, labels (n,)."

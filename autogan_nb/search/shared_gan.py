@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['ConvBlock', 'Cell', 'call_part', 'run_cells', 'build_cells', 'ToImage', 'SharedGenerator']
 
-# %% ../../nbs/search/42_shared_gan.ipynb #8369c17c
+# %% ../../nbs/search/42_shared_gan.ipynb #5a136846
 import torch
 from fastcore.basics import patch
 from torch import nn
 from ..gan.choices import ACTIVATIONS, ATTENTIONS, CONVS, NORMS, UPS, WIDTHS, first_channels, narrowed
-from ..gan.extras import TakesLabels, add_layers
+from ..gan.extras import TakesLabels, add_layers, introduced
 from ..gan.fast_layers import conv3x3, upsample_conv, upsample_conv1x1
 from ..gan.layers import as_maps, normalize, upsample, xavier_init_
 from .space import AUTOGAN
@@ -190,7 +190,7 @@ class ToImage(nn.Sequential):
         if n < conv.in_channels: norm, conv = first_channels(norm, n, n), first_channels(conv, n, conv.out_channels)
         return tanh(conv3x3(relu(norm(x)), conv))
 
-# %% ../../nbs/search/42_shared_gan.ipynb #d291ba3c
+# %% ../../nbs/search/42_shared_gan.ipynb #6d06d335
 class SharedGenerator(TakesLabels, nn.Module):
     "All generators of a search space with one set of weights: `G(z, arch)`."
     def __init__(self,
@@ -209,6 +209,7 @@ class SharedGenerator(TakesLabels, nn.Module):
         self.cells, last = build_cells(width, map(space.cells, range(n_cells)))
         self.to_image = ToImage(last, channels)
         self.layers = add_layers(xavier_init_(self), layers)
+        introduced(self)
 
     def forward(self,
         z: torch.Tensor, # (n, latent_dim)

@@ -6,7 +6,7 @@
 __all__ = ['with_cost', 'CellCosts', 'CostedSpace', 'costed', 'cost_in', 'front_ranks', 'crowding', 'selection_order', 'Pareto',
            'draw_front']
 
-# %% ../../nbs/strategies/58_costs.ipynb #8ef9b252
+# %% ../../nbs/strategies/58_costs.ipynb #e0f18dc9
 import math
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from dataclasses import replace
 from fastcore.basics import patch
 from functools import lru_cache
 from torch.utils.flop_counter import FlopCounterMode
+from ..gan.choices import CONVS
 from ..gan.configs import GANConfig, SearchConfig
 from ..gan.layers import plain_forms
 from ..metrics.protocol import Scores, short_count
@@ -42,7 +43,7 @@ def _counted(arch, shape):
     cells = [Cost(size(cell), flops(f'DerivedGenerator.cells.{i}')) for i, cell in enumerate(G.cells)]
     return *cells, Cost(*(whole - sum(part) for whole, part in zip((size(G), counter.get_total_flops() // 2), zip(*cells))))
 
-# %% ../../nbs/strategies/58_costs.ipynb #016193e4
+# %% ../../nbs/strategies/58_costs.ipynb #3c54613d
 class CellCosts:
     "Compute costs of architectures from those of their cells, each counted once"
     def __init__(self,
@@ -51,7 +52,8 @@ class CellCosts:
 
     def _parts(self, arch):
         widths = [getattr(cell, 'width', None) for cell in arch]
-        return [*((len(arch), cell, *widths[:i]) for i, cell in enumerate(arch)), (len(arch), *widths[-1:])]
+        own = frozenset(cell.conv for cell in arch if CONVS[cell.conv].build)         # their cells may share layers outside of the cells
+        return [*((len(arch), cell, *widths[:i]) for i, cell in enumerate(arch)), (len(arch), own, *widths[-1:])]
 
     def __call__(self, arch) -> Cost: # arch: an `Architecture` of at least one cell
         "Return the cost of an architecture"
