@@ -19,7 +19,7 @@ from ..gan.objective import JointDiscriminator, transformed
 from ..loops import NonFiniteError, team
 from ..metrics.distances import directions, shadows
 from ..search.mlas import Beam, Proposal, STRATEGIES, Strategy
-from ..search.shared_gan import Cell, call_part
+from ..search.shared_gan import Cell
 from ..search.space import Architecture
 
 # %% ../../nbs/outlook/150_gradients.ipynb #86bee33a
