@@ -25,7 +25,7 @@ from ..search.derived_gan import Cost
 from ..search.space import Decision, Space
 from ..techniques.attention import with_spectral_norm
 
-# %% ../../nbs/outlook/152_discriminators.ipynb #27623f49
+# %% ../../nbs/outlook/152_discriminators.ipynb #c0763e60
 @dataclass(frozen=True)
 class Down(Row):
     "A way from a block's hidden maps to its output"
@@ -36,13 +36,12 @@ class Down(Row):
     look = 'up'
 
 _mean_pool, _max_pool = (partial(pool, kernel_size=2) for pool in (F.avg_pool2d, F.max_pool2d))
-def _same(x): return x
 
 DOWNS = Registry(
     pool=Down('mean pooling', run=conv_pool, skip=_mean_pool),
     stride=Down('conv, stride 2', run=lambda h, conv: conv(h), skip=_mean_pool, stride=2),
     max=Down('max pooling', run=lambda h, conv: _max_pool(conv3x3(h, conv)), skip=_max_pool),
-    keep=Down('', short='same size', run=conv3x3, skip=_same, halves=False))
+    keep=Down('', short='same size', run=conv3x3, skip=nn.Identity(), halves=False))
 
 # %% ../../nbs/outlook/152_discriminators.ipynb #0dfeffc7
 _QUESTIONS = dict(down=DOWNS, norm=NORMS, width=WIDTHS, activation=ACTIVATIONS, attention=ATTENTIONS,
@@ -108,16 +107,15 @@ class DiscriminatorArch:
         if isinstance(text, cls): return text
         return cls(_parse_block(part, i) for i, part in enumerate(str(text).split(',') if str(text).strip() else ()))
 
-# %% ../../nbs/outlook/152_discriminators.ipynb #a9683d4e
+# %% ../../nbs/outlook/152_discriminators.ipynb #d5a7baed
 def paper_discriminator(
     n_cells: int, # of the generator, at least 1
 ) -> DiscriminatorArch: # with one block more
     "Return the paper's discriminator as data; ValueError for less than one cell"
     if n_cells < 1: raise ValueError(f'n_cells is {n_cells}, expected at least 1')
-    halving = [True, *downsampling_plan(n_cells), False]
-    return DiscriminatorArch(BlockArch('pool' if half else 'keep', 'none', 'full') for half in halving)
+    return DiscriminatorArch(BlockArch('pool' if half else 'keep', 'none', 'full') for half in [True, *downsampling_plan(n_cells), False])
 
-# %% ../../nbs/outlook/152_discriminators.ipynb #225dadcb
+# %% ../../nbs/outlook/152_discriminators.ipynb #36a1826c
 _SIGNS = dict(D='down', N='norm', W='width', A='activation', SA='attention', SN='spectral', SC='shortcut')
 
 class DiscriminatorSpace(Space):
@@ -138,16 +136,15 @@ class DiscriminatorSpace(Space):
         for name, choices in self.choices.items():
             for choice in choices or ['nothing']: _check_answer(name, choice, _QUESTIONS[name])
         if not self.allowed('down', 0): raise ValueError(f'downs is {downs}, expected one that halves the size, for the first block')
+
     def __repr__(self): return f"DiscriminatorSpace({', '.join(f'{name}s={choices}' for name, choices in self.choices.items())})"
 
     def allowed(self, name, index): # name: of a question; index: of a block
         "Return the answers that a block may give"
-        first = name == 'down' and index == 0
-        return tuple(choice for choice in self.choices[name] if not first or DOWNS[choice].halves)
+        return tuple(choice for choice in self.choices[name] if (name, index) != ('down', 0) or DOWNS[choice].halves)
 
     def schema(self, arch):
-        allowed = {sign: self.allowed(name, len(arch)) for sign, name in _SIGNS.items()}
-        return tuple(Decision(sign, choices) for sign, choices in allowed.items() if len(choices) > 1)
+        return tuple(d for sign, name in _SIGNS.items() if (d := Decision(sign, self.allowed(name, len(arch)))).n > 1)
 
 # %% ../../nbs/outlook/152_discriminators.ipynb #54925065
 @patch
@@ -189,7 +186,7 @@ class NormedActivation(nn.Module):
 
     def forward(self, x): return self.act(normalize(x, self.name, self.norm))
 
-# %% ../../nbs/outlook/152_discriminators.ipynb #2473bcb3
+# %% ../../nbs/outlook/152_discriminators.ipynb #215352e5
 def _fitted(x, n):
     "Return maps with n channels: the first ones, or all and some of zeros"
     return x if x.shape[1] == n else x[:, :n] if x.shape[1] > n else F.pad(x, (0, 0, 0, 0, 0, n - x.shape[1]))
@@ -204,7 +201,7 @@ class SearchedBlock(nn.Module):
     ):
         super().__init__()
         self.arch, self.n_in, self.is_input, down = arch, n_in, is_input, DOWNS[arch.down]
-        self.width, norm = WIDTHS[arch.width].channels(width), spectral if arch.spectral else _same
+        self.width, norm = WIDTHS[arch.width].channels(width), spectral if arch.spectral else nn.Identity()
         self.conv1 = norm(nn.Conv2d(n_in, self.width, 3, padding=1))
         self.conv2 = norm(nn.Conv2d(self.width, self.width, 3, padding=1, stride=down.stride))
         mixes = down.halves or n_in != self.width
@@ -308,15 +305,15 @@ def discriminator_cost(
         D(torch.empty(1, channels, D.sizes[-1], D.sizes[-1]), *some_labels(D, 1))
     return Cost(sum(p.numel() for p in D.parameters()), counter.get_total_flops() // 2)
 
-# %% ../../nbs/outlook/152_discriminators.ipynb #90dedb09
+# %% ../../nbs/outlook/152_discriminators.ipynb #79d0506d
 _FILLS = dict(conv='#9d9', norm='#8cf', up='#fb7', act='#bbb')
 _STYLE = ('.ds{max-width:100%;height:auto;font:12px sans-serif}.ds text{fill:currentColor}.ds .o{text-anchor:middle}.ds .b{font-weight:bold}'
           '.ds path{fill:none;stroke:currentColor}.ds rect{fill-opacity:.45;stroke:currentColor;stroke-opacity:.4}')
 
 def _operations(block, first):
     "Return what a block does, in order, as (name, look)"
-    norm, act, down = NORMS[block.norm], ACTIVATIONS[block.activation], DOWNS[block.down]
-    ready = [(row.label, row.look) for row in (norm, act) if row.label]
+    down = DOWNS[block.down]
+    ready = [(row.label, row.look) for row in (NORMS[block.norm], ACTIVATIONS[block.activation]) if row.label]
     change = [('conv', 'conv')] * (down.stride == 1) + [(down.label, down.look)] * bool(down.label)
     after = [(ATTENTIONS[block.attention].label, 'conv')] * (block.attention != 'none')
     return [*([] if first else ready), ('conv', 'conv'), *ready, *change], after
