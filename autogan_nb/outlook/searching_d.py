@@ -220,7 +220,7 @@ def games_of(search: Search) -> list: # of rows, best first
     while not search.done: search.step()
     return sorted(search.task.games.values(), key=lambda game: (-game['reward'], game['arch']))
 
-# %% ../../nbs/outlook/154_searching_d.ipynb #4fe01d1a
+# %% ../../nbs/outlook/154_searching_d.ipynb #03ee0832
 def _search_row(what, strategy, seed, evaluator, s, file, **how):
     "Search, and return what was found and how the games went"
     space = pair_space(what, check_size(evaluator.data.size, 4), how['generator'])
@@ -247,8 +247,8 @@ def make_games(
         job = dict(stage='search', what=what, strategy=name, seed=seed, size=size) | asdict(s) | how
         row = _kept(path, job, lambda **_: _search_row(what, name, seed, evaluator, s, path, **how))
         paper = str(Pair(pair_space('d', check_size(size, 4), how['generator']).parts[0].arch, paper_discriminator(check_size(size, 4))))
-        for who, arch in ((f'found by {name}', row['found']), ('by chance', row['by_chance']), ("the paper's D", paper)):
-            job = dict(stage='final', who=who, what=what, arch=arch, seed=1000 + seed, size=size) | asdict(final)
+        for who, arch in ((f'{what}: {name}', row['found']), (f'{what}: by chance', row['by_chance']), ("the paper's D", paper)):
+            job = dict(stage='final', who=who, arch=arch, seed=1000 + seed, size=size) | asdict(final)
             _kept(path, job, lambda **_: play(Pair.parse(arch), 1000 + seed, evaluator, final))
 
 # %% ../../nbs/outlook/154_searching_d.ipynb #daf9339e

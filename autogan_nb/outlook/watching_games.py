@@ -102,7 +102,7 @@ def imbalance(rows: list) -> dict: # rows: of a study; returns what was searched
         if row.get('stage') == 'search': found.setdefault(row['what'], Counter()).update(row['verdicts'])
     return {what: {name: n / counts.total() for name, n in counts.most_common()} for what, counts in found.items()}
 
-# %% ../../nbs/outlook/153_watching_games.ipynb #c756749d
+# %% ../../nbs/outlook/153_watching_games.ipynb #41b9095a
 _HUES = {'balanced': 'tab:green', 'D too strong': 'tab:red', 'D too weak': 'tab:blue', 'collapsed': 'tab:purple', 'diverged': 'black'}
 
 def plot_games(rows: list): # rows: of games; returns the matplotlib figure
@@ -115,8 +115,8 @@ def plot_games(rows: list): # rows: of games; returns the matplotlib figure
         left.plot(done, [math.nan if y is None else y for y in game['curve']], color=hue, lw=1)
         if game['separated'] is not None: right.scatter(game['separated'], game['fid'], color=hue, s=22, label=game['verdict'])
     left.axhline(.5, color='gray', ls=':'); right.axvline(TOO_STRONG, color='gray', ls=':')
-    left.set(xlabel='% of the training', ylabel='pairs in the right order', ylim=(.3, 1.02))
-    right.set(xlabel='share of steps without an error', ylabel='FID', yscale='log', xlim=(-.03, 1.03))
+    left.set(xlabel='% of the training', ylabel='pairs in the right order', ylim=(-.02, 1.02))
+    right.set(xlabel='share of steps without an error', ylabel='FID', xlim=(-.03, 1.03))
     handles = dict(zip(*right.get_legend_handles_labels()[::-1]))
     if handles: right.legend(handles.values(), handles.keys(), fontsize=8)
     return fig
