@@ -307,8 +307,8 @@ def discriminator_cost(
 
 # %% ../../nbs/outlook/152_discriminators.ipynb #79d0506d
 _FILLS = dict(conv='#9d9', norm='#8cf', up='#fb7', act='#bbb')
-_STYLE = ('.ds{max-width:100%;height:auto;font:12px sans-serif}.ds text{fill:currentColor}.ds .o{text-anchor:middle}.ds .b{font-weight:bold}'
-          '.ds path{fill:none;stroke:currentColor}.ds rect{fill-opacity:.45;stroke:currentColor;stroke-opacity:.4}')
+_STYLE = ('.ds{max-width:100%;height:auto;font:12px sans-serif}.ds text{fill:currentColor}.ds .o{text-anchor:middle}'
+          '.ds .b{font-weight:bold}.ds path{fill:none;stroke:currentColor}.ds rect{fill-opacity:.45;stroke:currentColor;stroke-opacity:.4}')
 
 def _operations(block, first):
     "Return what a block does, in order, as (name, look)"
