@@ -29,7 +29,7 @@ from ..search.derived_gan import DerivedGenerator
 from ..search.dynamic_reset import Task
 from ..search.mlas import get_strategy
 from ..search.search import Search
-from ..search.space import AUTOGAN, NAMED, Architecture, Space
+from ..search.space import AUTOGAN, Architecture, Space
 from ..settings import find_row
 from ..shell import needed, plain_errors
 
