@@ -137,7 +137,7 @@ def _row_of(pair, training, watch, evaluator, s):
     few, many = needed('techniques.watching').CollapseWatcher(None, evaluator.data, None).count(training.generator)
     cost = discriminator_cost(pair.d, s.width, evaluator.data.channels)
     measured = dict(reward=get_reward(s.objective).of(scores), fid=scores.fid, score=scores.score)
-    facts = dict(d_params=cost.params, d_macs=cost.macs) | game_facts(watch.figures(), few / many)
+    facts = dict(extractor=evaluator.extractor.name, d_params=cost.params, d_macs=cost.macs) | game_facts(watch.figures(), few / many)
     return {name: round(x, 5) for name, x in measured.items()} | facts
 
 def play(pair: Pair, seed: int, evaluator, s: GameSettings = GameSettings()) -> dict: # seed: of everything; evaluator: with the data

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from collections import Counter
 from typing import NamedTuple
 from ..gan.objective import Technique
+from ..metrics.protocol import METRICS
 from ..show import DisplayText, html_table
 
 # %% ../../nbs/outlook/153_watching_games.ipynb #496034ec
@@ -91,9 +92,14 @@ def game_table(rows: list, most: int = 10) -> DisplayText: # rows: of games; mos
     number = lambda x: '-' if x is None else f'{x:.2f}'
     cells = [[game.get('who', ''), *(number(game[name]) for name in _COLUMNS), f"{game['d_params']:,}", game['verdict'], game['arch']]
              for game in games]
-    head = ['', *_COLUMNS.values(), "D's weights", 'verdict', 'G | D']
+    names = _COLUMNS | {key: _name(games, key) for key in ('fid', 'score')}
+    head = ['', *names.values(), "D's weights", 'verdict', 'G | D']
     lines = ['  '.join(f'{cell:>11}' for cell in line) for line in (head, *cells)]
     return DisplayText('\n'.join(lines), html_table(cells, head))
+
+def _name(games, key):
+    "Return what a figure is called with the network that has measured these games."
+    return METRICS[key].figures[key].title(games[0]['extractor'] if games else 'inception')
 
 def imbalance(rows: list) -> dict: # rows: of a study; returns what was searched to the share of games with each verdict
     "Say how often games went wrong, for each kind of search"
@@ -109,14 +115,15 @@ def plot_games(rows: list): # rows: of games; returns the matplotlib figure
     "Draw the course of each game, and quality against the share of steps without an error"
     import matplotlib.pyplot as plt
     fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3), dpi=80, layout='constrained')
-    for game in (row for row in rows if 'verdict' in row):
+    games = [row for row in rows if 'verdict' in row]
+    for game in games:
         hue = _HUES[game['verdict']]
         done = [100 * (i + .5) / len(game['curve']) for i in range(len(game['curve']))]
         left.plot(done, [math.nan if y is None else y for y in game['curve']], color=hue, lw=1)
         if game['separated'] is not None: right.scatter(game['separated'], game['fid'], color=hue, s=22, label=game['verdict'])
     left.axhline(.5, color='gray', ls=':'); right.axvline(TOO_STRONG, color='gray', ls=':')
     left.set(xlabel='% of the training', ylabel='pairs in the right order', ylim=(-.02, 1.02))
-    right.set(xlabel='share of steps without an error', ylabel='FID', xlim=(-.03, 1.03))
+    right.set(xlabel='share of steps without an error', ylabel=_name(games, 'fid'), xlim=(-.03, 1.03))
     handles = dict(zip(*right.get_legend_handles_labels()[::-1]))
     if handles: right.legend(handles.values(), handles.keys(), fontsize=8)
     return fig
