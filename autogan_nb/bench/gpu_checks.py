@@ -232,10 +232,10 @@ def _training(setting, data, **gan): return FinalTraining(NAMED['A'], data, repl
 def needed_memory(setting: Setting, data: ImageData) -> int: # bytes; 0 on a CPU
     "Measure how much memory the final training of A takes from a card."
     if setting.device.type != 'cuda': return 0
-    before = torch.cuda.memory_reserved(setting.device)
+    before = torch.cuda.memory_allocated(setting.device)
     torch.cuda.reset_peak_memory_stats(setting.device)
     _training(setting, data).advance(2)
-    return torch.cuda.max_memory_reserved(setting.device) - before
+    return torch.cuda.max_memory_allocated(setting.device) - before
 
 # %% ../../nbs/bench/116_gpu_checks.ipynb #6dc98651
 def _limited(training, most):

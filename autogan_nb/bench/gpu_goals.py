@@ -17,7 +17,7 @@ from .metrics_speed import by_evaluator, by_torch_fidelity
 from ..core import seeded, to_uint8
 from ..gan.configs import Engine, SearchConfig, TrainConfig
 from ..gan.engine import set_precision
-from ..metrics.evaluator import Evaluator, drawn_images, evaluate
+from ..metrics.evaluator import Evaluator, drawn_images, evaluate, reward_function
 from ..metrics.extractors import get_extractor
 from ..metrics.inception import _untrained_inception
 from ..search.derive import FinalTraining
@@ -266,7 +266,7 @@ def check_size_of_search(
     "Measure the search at one size, and extrapolate it."
     begin, cuda = time.perf_counter(), setting.device.type == 'cuda'
     evaluator = Evaluator(extractor(), setting.data(), splits=min(10, setting.scale.images))
-    search = search_at(setting, cells, evaluator.reward)
+    search = search_at(setting, cells, reward_function(evaluator, 'is', engine_for(setting.device, 'bf16').precision))
     if cuda: torch.cuda.reset_peak_memory_stats(setting.device)
     times, size = _search_times(search, min(setting.seconds(38), left) - (time.perf_counter() - begin)), search.task.size
     found[size] = size_minutes(iterations_at(cells), search.task.cycles, **times)

@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['set_precision', 'fix_order', 'ModulePart', 'CapturedModule', 'CapturedCalls', 'CapturedDiscriminator',
-           'discriminate_in', 'capture_parts', 'compiled', 'buffers_restored', 'replayed', 'configure_engine']
+           'discriminate_in', 'capture_parts', 'compiled', 'buffers_restored', 'same_place', 'used_weights', 'replayed',
+           'configure_engine']
 
 # %% ../../nbs/gan/26_engine.ipynb #c415db64
-import os, torch, types
+import os, torch, types, warnings
 from collections import Counter
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from torch import nn
+from torch.func import functional_call
 from .configs import Engine
 from .extras import reads_more
 from ..loops import team
@@ -57,12 +59,12 @@ class CapturedModule:
         patience: int = 3, # the call of a kind at which it is recorded
     ):
         self.net, self.call, self.record, self.patience = net, call, record, patience
-        self.seen, self.recordings = Counter(), {}
+        self.seen, self.recordings, self.weight = Counter(), {}, next(net.parameters(), None)
 
     def __call__(self, x, *choice):
         if self.record is None or any(isinstance(c, torch.Tensor) for c in choice): return self.call(x, *choice)
-        weights = next(self.net.parameters(), x)
-        key = (*choice, x.shape, x.dtype, x.requires_grad, torch.is_grad_enabled(), self.net.training, weights.requires_grad)
+        learns = self.weight is not None and self.weight.requires_grad
+        key = (*choice, x.shape, x.dtype, x.requires_grad, torch.is_grad_enabled(), self.net.training, learns)
         self.seen[key] += 1
         if self.seen[key] < self.patience: return self.call(x, *choice)
         if key not in self.recordings: self.recordings[key] = self.record(ModulePart(self.net, self.call, choice), x)
@@ -91,7 +93,7 @@ class CapturedDiscriminator(CapturedModule):
         self.waiting = False                                   # is the gradient of the last replay still to come?
 
     def __call__(self, x, *labels):
-        penalty = x.requires_grad and next(self.net.parameters()).requires_grad
+        penalty = x.requires_grad and self.weight.requires_grad
         if penalty or self.waiting or getattr(self.net, 'keeps_features', False): return self.call(x, *labels)
         logits = super().__call__(x, *labels)
         if self.record and logits.requires_grad:
@@ -141,13 +143,18 @@ def buffers_restored(net: nn.Module): # the network that is called inside the `w
             if not torch.equal(buffer, old): buffer.copy_(old)
 
 # %% ../../nbs/gan/26_engine.ipynb #29a2867e
+@contextmanager
+def _aside():
+    "Work on a stream of its own inside the `with`."
+    side, usual = torch.cuda.Stream(), torch.cuda.current_stream()
+    side.wait_stream(usual)
+    with torch.cuda.stream(side): yield
+    usual.wait_stream(side)
+
 def _forward_graph(part, x):
     "Record a forward pass without gradients as a CUDA graph; return a function that replays it."
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
+    with _aside():
         for _ in range(3): part(x)
-    torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph): y = part(x)
     def replay(new):
@@ -155,6 +162,22 @@ def _forward_graph(part, x):
         graph.replay()
         return y
     return replay
+
+# %% ../../nbs/gan/26_engine.ipynb #26794703
+def same_place(weight: torch.Tensor) -> torch.Tensor:
+    "Return another tensor with a weight's memory, whose gradient is its own."
+    return weight.detach().requires_grad_()
+
+def used_weights(
+    part, # a function of x that uses the weights of a network
+    x: torch.Tensor, # an input
+) -> list: # of names
+    "Call a part and its backward pass; list the weights that got a gradient."
+    named = {name: same_place(weight) for name, weight in part.named_parameters() if weight.requires_grad}
+    y = functional_call(part, named, x)
+    inputs = [*named.values()] + [x] * x.requires_grad
+    found = torch.autograd.grad(y, inputs, torch.ones_like(y), allow_unused=True)
+    return [name for name, gradient in zip(named, found) if gradient is not None]
 
 # %% ../../nbs/gan/26_engine.ipynb #14f21303
 def replayed(
@@ -164,8 +187,16 @@ def replayed(
     "Record a part as a CUDA graph, or as two (forward and backward) if gradients are needed."
     sample = x.detach().clone().requires_grad_(x.requires_grad)
     with buffers_restored(part):
-        if torch.is_grad_enabled(): return torch.cuda.make_graphed_callables(part, (sample,), allow_unused_input=True)
-        return _forward_graph(part, sample)
+        if not torch.is_grad_enabled(): return _forward_graph(part, sample)
+        with _aside():
+            for _ in range(3): names = used_weights(part, sample)
+        weights = tuple(map(part.get_parameter, names))
+        call = lambda x, *values: functional_call(part, dict(zip(names, values)), x)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')                                             # rehearsed above, so 0 warm-up calls are enough
+            replay = torch.cuda.make_graphed_callables(call, (sample, *map(same_place, weights)), num_warmup_iters=0,
+                                                       allow_unused_input=True)
+    return lambda x: replay(x, *weights)
 
 # %% ../../nbs/gan/26_engine.ipynb #143c1282
 _RECORDERS = {'eager': None, 'compile': compiled, 'graphs': replayed}

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..core import make_rng, to_float
 from ..files import cache_folder
 from ..loops import AutoBatch
-from .features import Features, extract
+from .features import Features, extract, lowered
 from .fid import Moments
 from .inception_score import inception_score_from_logits
 from .protocol import HALVES, METRICS, MOMENTS, Plan, Scores, Settings, _elsewhere, _too_few, get_reward, one_class
@@ -151,7 +151,6 @@ def _at_a_time(step, channels, size) -> int:
     "Return how many images to read and measure together: at most `step`, and 16 MB of floats."
     return max(1, min(step, 2**22 // (channels * size**2)))
 
-
 @patch
 def _look(self: Evaluator, batches, n, desc):
     "Yield the features of each batch and the width of its images; `ValueError` if there are not exactly n images."
@@ -266,11 +265,12 @@ def measure(self: Evaluator,
 def reward_function(
     evaluator: Evaluator,   # its extractor and its real images
     objective: str = 'is',  # a row of `REWARDS`
+    precision: str = 'float32', # of the extractor: rewards may be measured in a lower one
 ): # function from images (n, c, s, s) to their reward; higher is better
     "Return what a search maximises; the real images are measured once for each size. `ValueError` for an unknown objective."
-    if (row := get_reward(objective)).metric == 'score': return evaluator.reward
-    own = Evaluator(evaluator.extractor, evaluator.data, metrics=(row.metric,))
-    return lambda images: row.of(own.measure(images))
+    row = get_reward(objective)
+    own = Evaluator(lowered(evaluator.extractor, precision), evaluator.data or evaluator.file, metrics=(row.metric,))
+    return own.reward if row.metric == 'score' else lambda images: row.of(own.measure(images))
 
 # %% ../../nbs/metrics/37_evaluator.ipynb #7372cb23
 def _split_in_two(evaluator, size, order, whole, halves):

@@ -99,8 +99,10 @@ class _FastInception(nn.Module):
 
     def forward(self, images):
         rows, columns = (_upsampling(size).to(images.device) for size in images.shape[2:])
-        large = lambda part: (rows @ ((part.double() - 128) / 128) @ columns.T).float()
-        features = self.body(torch.cat([self.stem(large(part)) for part in images.split(self.few or len(images))])).mean((2, 3))
+        layout = torch.channels_last if images.is_cuda and torch.backends.cudnn.allow_tf32 else torch.preserve_format
+        large = lambda part: (rows @ ((part.double() - 128) / 128) @ columns.T).float().to(memory_format=layout)
+        maps = self.body(torch.cat([self.stem(large(part)) for part in images.split(self.few or len(images))]))
+        features = maps.float().mean((2, 3))
         return features, features @ self.fc.weight.T  # without the bias
 
 # %% ../../nbs/metrics/32_inception.ipynb #39c2b380

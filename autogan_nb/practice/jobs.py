@@ -136,7 +136,8 @@ def measured(self: Job,
 def reward(self: Job): # function from images to their reward
     "Return what the search maximises."
     config = self.preset.search
-    if self.by_class is None: return reward_function(self.evaluator, config.objective)
+    precision = self.preset.engine.precision if self.device.type == 'cuda' else 'float32'
+    if self.by_class is None: return reward_function(self.evaluator, config.objective, precision)
     return self.by_class.reward_of(config.objective, config.reward_images)
 
 @patch
