@@ -175,6 +175,7 @@ def used_weights(
     "Call a part and its backward pass; list the weights that got a gradient."
     named = {name: same_place(weight) for name, weight in part.named_parameters() if weight.requires_grad}
     y = functional_call(part, named, x)
+    if not y.requires_grad: return []
     inputs = [*named.values()] + [x] * x.requires_grad
     found = torch.autograd.grad(y, inputs, torch.ones_like(y), allow_unused=True)
     return [name for name, gradient in zip(named, found) if gradient is not None]

@@ -20,9 +20,11 @@ def add_layers(
 ) -> str: # the names with commas between them, for the network's settings
     "Change the layers of a network; ValueError for an unknown name, or a value that the row refuses."
     names = [name for name in names.split(',') if name] if isinstance(names, str) else list(names)
+    where = next((weight.device for weight in net.parameters()), None)
     for text in names:
         name, equals, value = text.partition('=')
         find_row('layer', name, LAYERS)(net, value if equals else None)
+    if where: net.to(where)
     return ','.join(names)
 
 # %% ../../nbs/gan/29_extras.ipynb #f85dc9cd

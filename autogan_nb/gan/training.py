@@ -143,7 +143,8 @@ def draw(self: GANTrainer,
     "Generate images from new latents and, if the networks take labels, from random labels"
     z, y = self.latents(n), None
     if self.config.n_classes: y = torch.randint(self.config.n_classes, (n,), generator=self.rng, device=self.device)
-    with self.autocast(): return Batch(generate(z) if y is None else generate(z, y), y)
+    with self.autocast(): images = generate(z) if y is None else generate(z, y)
+    return Batch(images.to(next(self.G.parameters()).dtype), y)                         # whatever the precision of the layers was
 
 @patch
 def real(self: GANTrainer,

@@ -111,6 +111,7 @@ def lowered(
     other = copy.copy(extractor)
     other.precision, other.name = precision, f'{extractor.name} in {precision}'
     other.fingerprint = extractor.fingerprint and f'{extractor.fingerprint}-{precision}'
+    if hasattr(extractor, 'lower'): other.measure = extractor.lower(precision)              # it has a network for that
     other.auto_batch = AutoBatch(other._features)
     return other
 

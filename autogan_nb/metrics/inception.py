@@ -6,7 +6,7 @@
 __all__ = ['inception_extractor']
 
 # %% ../../nbs/metrics/32_inception.ipynb #bd0fc81a
-import hashlib, io
+import copy, hashlib, io
 import torch
 import torch.nn.functional as F
 from functools import partial
@@ -96,14 +96,56 @@ class _FastInception(nn.Module):
             if hasattr(layer, 'bn'): layer.conv, layer.bn = fuse_conv_bn_eval(layer.conv, layer.bn), nn.Identity()
         layers = [layer for name, layer in net.named_children() if name not in ('AvgPool', 'fc')]
         self.stem, self.body, self.fc, self.few = nn.Sequential(*layers[:7]), nn.Sequential(*layers[7:]), net.fc, few
+        self.enter = lambda images: images
 
     def forward(self, images):
         rows, columns = (_upsampling(size).to(images.device) for size in images.shape[2:])
-        layout = torch.channels_last if images.is_cuda and torch.backends.cudnn.allow_tf32 else torch.preserve_format
-        large = lambda part: (rows @ ((part.double() - 128) / 128) @ columns.T).float().to(memory_format=layout)
+        large = lambda part: self.enter((rows @ ((part.double() - 128) / 128) @ columns.T).float())
         maps = self.body(torch.cat([self.stem(large(part)) for part in images.split(self.few or len(images))]))
         features = maps.float().mean((2, 3))
         return features, features @ self.fc.weight.T  # without the bias
+
+# %% ../../nbs/metrics/32_inception.ipynb #e7cd8ac0
+class _ConvReLU(nn.Module):
+    "A convolution and a ReLU, in one kernel on a GPU."
+    def __init__(self, conv):
+        super().__init__()
+        self.conv, self.fused = conv, True
+
+    def forward(self, x):
+        c = self.conv
+        if self.fused and x.is_cuda:
+            try: return torch.cudnn_convolution_relu(x, c.weight, c.bias, c.stride, c.padding, c.dilation, c.groups)
+            except torch.OutOfMemoryError: raise
+            except RuntimeError: self.fused = False                          # cuDNN has no such kernel for this layer
+        return F.relu_(c(x))
+
+class _PoolLast(nn.Module):
+    "A block of Inception that averages the output of a convolution instead of its input."
+    def __init__(self, block): super().__init__(); self.block = block
+
+    def forward(self, x):
+        outputs, before = {}, None                                          # branch to its maps; layers a and b see the same maps
+        for name, layer in self.block.named_children():
+            branch, _, step = name.partition('_')
+            if step.endswith('a'): before, outputs[branch] = outputs[branch][0], []
+            if step == 'pool': outputs[name] = [F.relu_(F.avg_pool2d(layer.conv(x), 3, 1, 1, count_include_pad=False))]
+            elif step[-1:] in ('a', 'b'): outputs[branch].append(layer(before))
+            else: outputs[branch] = [layer(outputs.get(branch, [x])[0])]
+        return torch.cat(sum(outputs.values(), []), 1)
+
+def _quick(net, precision):
+    "Return a copy of a `_FastInception` for rewards."
+    net = copy.deepcopy(net)
+    dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
+    for block in list(net.modules()):
+        for name, layer in block.named_children():
+            if hasattr(layer, 'bn'): setattr(block, name, _ConvReLU(layer.conv))
+    for i, block in enumerate(net.body):
+        if hasattr(block, 'branch_pool') and type(block).__name__ != 'InceptionE_2': net.body[i] = _PoolLast(block)   # that one takes maxima
+    for part in (net.stem, net.body): part.to(dtype=dtype, memory_format=torch.channels_last)
+    net.enter = lambda images: images.to(dtype=dtype, memory_format=torch.channels_last)
+    return net
 
 # %% ../../nbs/metrics/32_inception.ipynb #39c2b380
 def _seen(net, images): return net(to_uint8(images))
@@ -123,6 +165,6 @@ def inception_extractor(
     cpu = device.type == 'cpu'
     net = _FastInception(net, few=4 if cpu else None).to(device, memory_format=torch.channels_last if cpu else torch.preserve_format)
     extractor = Extractor(partial(_seen, net), name, 2048, 1008, channels=3, device=device)
-    extractor.fingerprint = f'inception-{found[:16]}'
+    extractor.fingerprint, extractor.lower = f'inception-{found[:16]}', lambda precision: partial(_seen, _quick(net, precision))
     extractor.batch_size = 16 if cpu else 250  # at 299 pixels, 250 images fill several GB
     return extractor

@@ -89,8 +89,8 @@ def train_words(
     seed: int = 0, # of weights and order
 ) -> tuple: # (text encoder, image encoder) in eval mode
     "Train an encoder of sentences to match images."
-    texts, sees = seeded(lambda: (TextEncoder(), image_encoder(data.channels)), seed)
-    chars = encode(list(data.classes))
+    texts, sees = (net.to(data.device) for net in seeded(lambda: (TextEncoder(), image_encoder(data.channels)), seed))
+    chars = encode(list(data.classes)).to(data.device)
     optimizer = torch.optim.AdamW([*texts.parameters(), *sees.parameters()], lr=5e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps, pct_start=.2)
     stream = data.batches(64, rng=make_rng(seed))
