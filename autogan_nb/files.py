@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['write_atomic', 'cache_folder', 'to_json', 'from_json', 'read_toml', 'read_rows', 'append_row', 'add_rows', 'machine',
-           'part_of', 'one_of', 'save_weights', 'load_weights', 'load_into', 'network_of', 'hub_file', 'HubModel']
+           'part_of', 'one_of', 'names_from', 'save_weights', 'load_weights', 'load_into', 'network_of', 'hub_file',
+           'HubModel']
 
 # %% ../nbs/02_files.ipynb #766c7d54
 import huggingface_hub, inspect, json, math, os, platform, reprlib
@@ -142,6 +143,15 @@ def one_of(*names): # of what may be given; returns a function from a text to th
     def read(text):
         if text in names: return text
         raise ArgumentTypeError(f'expected one of {", ".join(names)}, got {text!r}')
+    return read
+
+def names_from(known, between: str = ';'): # names that may be given; what stands between two; returns a function from a text to a tuple
+    "Return a reader for the command line that accepts a list of known names."
+    def read(text):
+        names = tuple(filter(None, map(str.strip, text.split(between))))
+        for name in names:
+            if name not in known: raise ArgumentTypeError(f'expected any of {f"{between} ".join(known)}, got {name!r}')
+        return names or tuple(known)
     return read
 
 # %% ../nbs/02_files.ipynb #5d657dfb

@@ -13,6 +13,10 @@ from importlib.util import find_spec
 import pytest
 import torch
 
+NAME = os.environ.get('AUTOGAN_TEST_DEVICE', 'cuda')
+DEVICE = torch.device(NAME)
+if DEVICE.type == 'cuda' and not torch.cuda.is_available(): pytest.skip('PyTorch sees no graphics card', allow_module_level=True)
+
 from autogan_nb.conditional.conditioning import CONDITIONALS
 from autogan_nb.core import Batch, make_rng
 from autogan_nb.data.images import ImageData, digits
@@ -32,9 +36,6 @@ from autogan_nb.techniques.effects import CHANGES
 from commands import run
 
 load_rooms()
-NAME = os.environ.get('AUTOGAN_TEST_DEVICE', 'cuda')
-DEVICE = torch.device(NAME)
-pytestmark = pytest.mark.skipif(DEVICE.type == 'cuda' and not torch.cuda.is_available(), reason='PyTorch sees no graphics card')
 ENGINES = {'eager': Engine(), 'graphs': Engine('bf16', 'graphs')} if DEVICE.type == 'cuda' else {'eager': Engine()}
 ARCH = Architecture(NAMED['A'][:2])                                          # for images of 16 pixels
 SMALL = replace(RECIPES['digits'].gan, g_width=16, d_width=16, d_batch=16, g_batch=16, latent_dim=16)

@@ -289,7 +289,7 @@ def gpu_table(
     "Show the figures of a record as a table, with the card, the versions and what went wrong below."
     about, stages = record['about'], record['stages']
     rows = [_row(name, f) for name, found in stages.items() for f in found['figures'] if 'met' in f or not goals]
-    names = ('card', 'driver', 'torch', 'cuda', 'commit', 'sources', 'date')
+    names = ('note', 'card', 'driver', 'torch', 'cuda', 'commit', 'sources', 'date')
     notes = [', '.join(f'{name} {about[name]}' for name in names if about.get(name))]
     notes += ['seconds: ' + ', '.join(f"{name} {found['seconds']:.0f}" for name, found in stages.items())]
     notes += [f"{name}, {e['measurement']}: {e['error'].splitlines()[0]}" for name, found in stages.items() for e in found['errors']]

@@ -248,11 +248,11 @@ def _limited(training, most):
 
 # %% ../../nbs/bench/116_gpu_checks.ipynb #ac9d9521
 def check_training(setting: Setting, left: float = 0) -> list:
-    "Train with six tenths of the memory that is needed: the batches must shrink, and the steps go on."
+    "Train with a third of the memory that is taken otherwise: the batches must shrink, and the steps go on."
     data, before = setting.data(), setting.scale.final.d_batch
     needed = needed_memory(setting, data)
     gc.collect()
-    with little_memory(setting.device, int(.6 * needed)):
+    with little_memory(setting.device, int(needed / 3)):
         training = _training(setting, data)
         training.callbacks = [Recovery()]
         if setting.device.type == 'cpu': _limited(training, before // 2)

@@ -175,7 +175,5 @@ def plan_steps(setting: Setting) -> list: # (name, function of the seconds left)
     workloads, few = step_workloads(setting), ('fast', 'graphs bf16')
     ready = available(setting.device)
     cases = [(*w, variant) for w in workloads for variant in ready if w is not workloads[-1] or variant in few]
-    compiled = [v for v in available(setting.device, compiled=setting.device.type == 'cuda') if v not in ready]
-    cases += [(*w, variant) for w in reversed(workloads) for variant in compiled]
     timings = [partial(time_variant, setting, *case, peaks) for case in cases]
     return [('peaks', lambda left: peak_figures(peaks()))] + [(f'{case[0]}, {case[-1]}', t) for case, t in zip(cases, timings)]

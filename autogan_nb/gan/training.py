@@ -79,16 +79,19 @@ class Average(AveragedModel):
         decay: float, # close to 1 for a long memory
     ):
         super().__init__(net, use_buffers=True)
-        self.decay = decay
+        self.decay, self.followed = decay, (None, (), ())
 
     @torch.no_grad()
     def update_parameters(self, net: nn.Module):
         "Move the averages towards the weights and buffers of `net`; copy integer counters"
-        pairs = [pair for kind in ('parameters', 'buffers') for pair in zip(getattr(self.module, kind)(), getattr(net, kind)())]
-        moving = [pair for pair in pairs if pair[0].is_floating_point()]
-        torch._foreach_lerp_(*map(list, zip(*moving)), weight=1 - self.decay)
-        for mine, theirs in pairs:
-            if not mine.is_floating_point(): mine.copy_(theirs)
+        if self.followed[0] is not net: self.followed = net, *_moving_and_counting(self.module, net)
+        torch._foreach_lerp_(*map(list, zip(*self.followed[1])), weight=1 - self.decay)
+        for mine, theirs in self.followed[2]: mine.copy_(theirs)
+
+def _moving_and_counting(average, net):
+    "Return the pairs of tensors that are averaged, and those that are copied"
+    pairs = [pair for kind in ('parameters', 'buffers') for pair in zip(getattr(average, kind)(), getattr(net, kind)())]
+    return [pair for pair in pairs if pair[0].is_floating_point()], [pair for pair in pairs if not pair[0].is_floating_point()]
 
 # %% ../../nbs/gan/25_training.ipynb #6a900ded
 def linear_decay(
@@ -144,7 +147,7 @@ def draw(self: GANTrainer,
     z, y = self.latents(n), None
     if self.config.n_classes: y = torch.randint(self.config.n_classes, (n,), generator=self.rng, device=self.device)
     with self.autocast(): images = generate(z) if y is None else generate(z, y)
-    return Batch(images.to(next(self.G.parameters()).dtype), y)                         # whatever the precision of the layers was
+    return Batch(images.float() if images.dtype == torch.bfloat16 else images, y)       # terms need not care about the precision
 
 @patch
 def real(self: GANTrainer,

@@ -141,8 +141,9 @@ def _quick(net, precision):
     for block in list(net.modules()):
         for name, layer in block.named_children():
             if hasattr(layer, 'bn'): setattr(block, name, _ConvReLU(layer.conv))
+    takes_means = lambda block: hasattr(block, 'branch_pool') and type(block).__name__ != 'InceptionE_2'       # that one takes maxima
     for i, block in enumerate(net.body):
-        if hasattr(block, 'branch_pool') and type(block).__name__ != 'InceptionE_2': net.body[i] = _PoolLast(block)   # that one takes maxima
+        if takes_means(block): net.body[i] = _PoolLast(block)
     for part in (net.stem, net.body): part.to(dtype=dtype, memory_format=torch.channels_last)
     net.enter = lambda images: images.to(dtype=dtype, memory_format=torch.channels_last)
     return net

@@ -15,7 +15,7 @@ from fastcore.script import call_parse
 from typing import NamedTuple
 from ..core import make_rng, to_float
 from ..data.datasets import load_data
-from ..files import append_row, machine, one_of, part_of, read_rows
+from ..files import append_row, machine, names_from, one_of, part_of, read_rows
 from ..data.images import ImageData
 from ..gan.configs import GANConfig, RECIPES, TrainConfig
 from ..metrics.evaluator import Evaluator, evaluate
@@ -252,9 +252,10 @@ def autogan_effects(
     seeds: int = 3, # each change is trained with seeds from 0
     part: part_of = (0, 1), # which of how many processes, such as 0/2
     steps: int = None, # fewer, to try it
+    changes: names_from(CHANGES) = tuple(CHANGES), # names, with a semicolon between them; all by default
 ):
     "Make what is missing in the study of techniques."
-    if what == 'rows': run_study(out, BEDS[bed], tuple(range(seeds)), part, steps)
+    if what == 'rows': run_study(out, BEDS[bed], tuple(range(seeds)), part, steps, changes)
     else: append_row(out, dict(bed=bed, costs=step_costs(BEDS[bed], BEDS[bed].evaluator().data)) | machine())
     print(f'{len(read_rows(out))} rows in {out}')
 
