@@ -96,11 +96,11 @@ class _FastInception(nn.Module):
             if hasattr(layer, 'bn'): layer.conv, layer.bn = fuse_conv_bn_eval(layer.conv, layer.bn), nn.Identity()
         layers = [layer for name, layer in net.named_children() if name not in ('AvgPool', 'fc')]
         self.stem, self.body, self.fc, self.few = nn.Sequential(*layers[:7]), nn.Sequential(*layers[7:]), net.fc, few
-        self.enter = lambda images: images
+        self.kind = dict(dtype=torch.float32) # of the maps
 
     def forward(self, images):
         rows, columns = (_upsampling(size).to(images.device) for size in images.shape[2:])
-        large = lambda part: self.enter((rows @ ((part.double() - 128) / 128) @ columns.T).float())
+        large = lambda part: (rows @ ((part.double() - 128) / 128) @ columns.T).to(**self.kind)
         maps = self.body(torch.cat([self.stem(large(part)) for part in images.split(self.few or len(images))]))
         features = maps.float().mean((2, 3))
         return features, features @ self.fc.weight.T  # without the bias
@@ -137,16 +137,17 @@ class _PoolLast(nn.Module):
 def _quick(net, precision):
     "Return a copy of a `_FastInception` for rewards."
     net = copy.deepcopy(net)
-    dtype = torch.bfloat16 if precision == 'bf16' else torch.float32
+    net.kind = dict(dtype=torch.bfloat16 if precision == 'bf16' else torch.float32, memory_format=torch.channels_last)
     for block in list(net.modules()):
         for name, layer in block.named_children():
             if hasattr(layer, 'bn'): setattr(block, name, _ConvReLU(layer.conv))
     takes_means = lambda block: hasattr(block, 'branch_pool') and type(block).__name__ != 'InceptionE_2'       # that one takes maxima
     for i, block in enumerate(net.body):
         if takes_means(block): net.body[i] = _PoolLast(block)
-    for part in (net.stem, net.body): part.to(dtype=dtype, memory_format=torch.channels_last)
-    net.enter = lambda images: images.to(dtype=dtype, memory_format=torch.channels_last)
+    for part in (net.stem, net.body): part.to(**net.kind)
     return net
+
+def _lower(net, precision): return partial(_seen, _quick(net, precision))
 
 # %% ../../nbs/metrics/32_inception.ipynb #39c2b380
 def _seen(net, images): return net(to_uint8(images))
@@ -166,6 +167,6 @@ def inception_extractor(
     cpu = device.type == 'cpu'
     net = _FastInception(net, few=4 if cpu else None).to(device, memory_format=torch.channels_last if cpu else torch.preserve_format)
     extractor = Extractor(partial(_seen, net), name, 2048, 1008, channels=3, device=device)
-    extractor.fingerprint, extractor.lower = f'inception-{found[:16]}', lambda precision: partial(_seen, _quick(net, precision))
+    extractor.fingerprint, extractor.lower = f'inception-{found[:16]}', partial(_lower, net)
     extractor.batch_size = 16 if cpu else 250  # at 299 pixels, 250 images fill several GB
     return extractor
