@@ -15,7 +15,6 @@ from nbdev.doclinks import NbdevLookup
 from nbdev.processors import FilterDefaults, Processor, add_fold, mv_exports, rm_export
 
 EMPTY = inspect.Parameter.empty
-ONE_LINE = re.compile(r'\s*(?:async )?def \w+\(.*\)(?: *->.*?)?: *#')
 NUMBERED = re.compile(r'\b\d+_(\w+)\.(?:html|ipynb)\b')
 
 
@@ -79,23 +78,9 @@ def installed(sym):
     return getattr(import_module(found[1].removesuffix('.py').replace('/', '.')), sym.__name__, sym) if found else sym
 
 
-def documented(sym, parameters):
-    """Return a remark about a call, and docments of parameters and result.
-
-    The comment of a signature with parameters on one line is the remark: it is about all of them, but docments takes it for the result's
-    or the last parameter's. (With a single one that is right.)"""
-    docs, remark = docments(installed(sym), full=True, returns=True), ''
-    try: source = '' if inspect.isclass(sym) else inspect.getsource(installed(sym))
-    except (OSError, TypeError): source = ''
-    first = next((line for line in source.splitlines() if re.match(r'\s*(?:async )?def ', line)), '')
-    owner = next((n for n in ('return', *reversed(parameters)) if docs.get(n, {}).get('docment')), None)
-    if ONE_LINE.match(first) and parameters and owner and (owner == 'return' or len(parameters) > 1):
-        remark, docs[owner] = docs[owner]['docment'], docs[owner] | dict(docment=None)
-    return remark, docs
-
-
-def parameter_table(sym, parameters, docs):
+def parameter_table(sym, parameters):
     "Return names, types, defaults and docments of parameters and result as an HTML table; empty if nothing is documented."
+    docs = docments(installed(sym), full=True, returns=True)
     if not any(d.get('docment') for d in docs.values()): return ''
     rows = [cells(f'<code>{p.replace(annotation=EMPTY, default=EMPTY)}</code>', docs.get(n, {})) for n, p in parameters.items()]
     if not inspect.isclass(sym) and 'return' in docs: rows.append(cells('<em>returns</em>', docs['return']))
@@ -118,9 +103,8 @@ class ApiEntry(showdoc.BasicMarkdownRenderer):
         link = f'<a class="api-source" href="{source}">source</a>' if source else ''
         docs = ''.join(f'<p>{with_code(d)}</p>' for d in self.docs.split('\n\n') if d)
         call = html.escape(self.nm + (f'({short})' if self.sig else ''), quote=False)
-        remark, known = documented(self.sym, parameters)
-        about = docs + (f'<p>{with_code(remark)}</p>' if remark else '') + parameter_table(self.sym, parameters, known)
-        entry = f'<div class="api">{link}<p class="api-call"><code>{call}</code></p>{about}</div>'
+        table = parameter_table(self.sym, parameters)
+        entry = f'<div class="api">{link}<p class="api-call"><code>{call}</code></p>{docs}{table}</div>'
         return f"{'#' * self.title_level} {self.nm}\n\n{raw_html(entry)}"
 
 

@@ -349,8 +349,3 @@ def test_markdown_copies_link_to_each_other(docs):
         text = copy.read_text(encoding='utf-8')
         assert text.startswith(nbformat.read(path, 4).cells[0].source.strip())
         for link in re.findall(r'\]\(([^):#]+\.html\.md)', text): assert (copy.parent/link).exists(), f'{copy}: {link} leads nowhere'
-
-
-def test_the_comment_of_a_signature_on_one_line_is_about_the_call(reader):
-    entry = reader.open('files.html').locator('.api', has_text='names_from(').first
-    assert 'what stands between two' in entry.inner_text() and not entry.locator('td').count()
