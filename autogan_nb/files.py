@@ -145,7 +145,10 @@ def one_of(*names): # of what may be given; returns a function from a text to th
         raise ArgumentTypeError(f'expected one of {", ".join(names)}, got {text!r}')
     return read
 
-def names_from(known, between: str = ';'): # names that may be given; what stands between two; returns a function from a text to a tuple
+def names_from(
+    known, # names that may be given
+    between: str = ';', # what stands between two
+): # function from a text to a tuple of names
     "Return a reader for the command line that accepts a list of known names."
     def read(text):
         names = tuple(filter(None, map(str.strip, text.split(between))))

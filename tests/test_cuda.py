@@ -1,6 +1,7 @@
 """Test on a graphics card what the other tests test on a CPU; skipped where there is no card.
 
-`AUTOGAN_TEST_DEVICE=cpu pytest tests/test_cuda.py` tries the tests themselves on a CPU."""
+`AUTOGAN_TEST_DEVICE=cpu pytest tests/test_cuda.py` tries the tests themselves on a CPU.
+Where there is no Jupyter: `python -m pytest tests/test_cuda.py --noconftest -o addopts= -n 12`."""
 import copy
 import os
 import subprocess
@@ -24,8 +25,6 @@ from autogan_nb.gan.configs import MODELS, RECIPES, Engine, TrainConfig
 from autogan_nb.metrics.evaluator import METRICS, Evaluator
 from autogan_nb.metrics.extractors import get_extractor
 from autogan_nb.models.models import model_settings, training_of
-from autogan_nb.models.stackgan import ReadInStages
-from autogan_nb.models.words import ReadWords
 from autogan_nb.nas.searching import NAS_SPACES
 from autogan_nb.practice.presets import configure
 from autogan_nb.search.derive import FinalTraining
@@ -34,6 +33,7 @@ from autogan_nb.search.space import NAMED, SPACES, Architecture
 from autogan_nb.settings import load_rooms
 from autogan_nb.techniques.effects import CHANGES
 from commands import run
+from lessons import short_lessons  # noqa: F401
 
 load_rooms()
 ENGINES = {'eager': Engine(), 'graphs': Engine('bf16', 'graphs')} if DEVICE.type == 'cuda' else {'eager': Engine()}
@@ -46,14 +46,6 @@ SEARCH = ('--preset paper-digits --size 16 --space {space} --strategy {strategy}
           '--steps 12 --eval-images 150 --set search_gan.g_width=8 --set search_gan.d_width=8 --g-width 8 --d-width 8 '
           '--set train.splits=2 --rungs 1/2').format
 TUNED = ('tpe', 'gp', 'pareto') if find_spec('optuna') else ()
-
-
-@pytest.fixture(autouse=True)
-def short_lessons(monkeypatch):
-    "Train encoders of sentences for a few steps only."
-    for technique in (ReadWords, ReadInStages):
-        seed, _, *others = technique.__init__.__defaults__
-        monkeypatch.setattr(technique.__init__, '__defaults__', (seed, 20, *others))
 
 
 @cache

@@ -12,14 +12,13 @@ from autogan_nb.data.images import ImageData, digits
 from autogan_nb.gan.discriminator import load_discriminator, save_discriminator
 from autogan_nb.gan.configs import MODELS
 from autogan_nb.models.models import model_settings, training_of
-from autogan_nb.models.stackgan import ReadInStages
-from autogan_nb.models.words import ReadWords
 from autogan_nb.practice.presets import configure
 from autogan_nb.search.derive import restart
 from autogan_nb.search.derived_gan import load_generator, save_generator
 from autogan_nb.search.space import NAMED, Architecture
 from autogan_nb.settings import load_rooms
 from commands import one_sentence, run
+from lessons import short_lessons  # noqa: F401
 
 load_rooms()
 QUIET = '--device', 'cpu', '-q', '--no-report'
@@ -44,14 +43,6 @@ def tensors(training): return [*training.generator.state_dict().values(), *train
 
 
 def same(a, b): return len(a) == len(b) and all(map(torch.equal, a, b))
-
-
-@pytest.fixture(autouse=True)
-def short_lessons(monkeypatch):
-    "Train encoders of sentences for a few steps only."
-    for technique in (ReadWords, ReadInStages):
-        seed, _, *others = technique.__init__.__defaults__
-        monkeypatch.setattr(technique.__init__, '__defaults__', (seed, 20, *others))
 
 
 @pytest.mark.parametrize('name', MODELS)

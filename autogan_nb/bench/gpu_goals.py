@@ -266,7 +266,8 @@ def check_size_of_search(
     "Measure the search at one size, and extrapolate it."
     begin, cuda = time.perf_counter(), setting.device.type == 'cuda'
     evaluator = Evaluator(extractor(), setting.data(), splits=min(10, setting.scale.images))
-    search = search_at(setting, cells, reward_function(evaluator, 'is', engine_for(setting.device, 'bf16').precision))
+    precision = engine_for(setting.device, 'bf16').reward_precision(setting.device)
+    search = search_at(setting, cells, reward_function(evaluator, 'is', precision))
     if cuda: torch.cuda.reset_peak_memory_stats(setting.device)
     times, size = _search_times(search, min(setting.seconds(38), left) - (time.perf_counter() - begin)), search.task.size
     found[size] = size_minutes(iterations_at(cells), search.task.cycles, **times)

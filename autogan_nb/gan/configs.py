@@ -128,6 +128,12 @@ class Engine:
         if self.execution != 'graphs' or device.type == 'cuda': return
         raise ValueError(f"execution is 'graphs', but CUDA graphs need a CUDA device and this is {device.type!r}: use 'eager' or 'compile'")
 
+    def reward_precision(self,
+        device, # `torch.device` on which rewards are measured
+    ) -> str: # a name in `PRECISIONS`
+        "Return the precision of the network behind a search's rewards: this engine's on a GPU, full float32 elsewhere."
+        return self.precision if device.type == 'cuda' else 'float32'
+
 # %% ../../nbs/gan/28_configs.ipynb #1455261c
 @dataclass(frozen=True)
 class SharedConfig:

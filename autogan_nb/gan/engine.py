@@ -8,7 +8,7 @@ __all__ = ['set_precision', 'fix_order', 'ModulePart', 'CapturedModule', 'Captur
            'configure_engine']
 
 # %% ../../nbs/gan/26_engine.ipynb #c415db64
-import os, torch, types, warnings
+import os, torch, types
 from collections import Counter
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -193,10 +193,8 @@ def replayed(
             for _ in range(3): names = used_weights(part, sample)
         weights = tuple(map(part.get_parameter, names))
         call = lambda x, *values: functional_call(part, dict(zip(names, values)), x)
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')                                             # rehearsed above, so 0 warm-up calls are enough
-            replay = torch.cuda.make_graphed_callables(call, (sample, *map(same_place, weights)), num_warmup_iters=0,
-                                                       allow_unused_input=True)
+        sample_args = sample, *map(same_place, weights)                                 # it is warm: no further calls are needed
+        replay = torch.cuda.make_graphed_callables(call, sample_args, num_warmup_iters=0, allow_unused_input=True)
     return lambda x: replay(x, *weights)
 
 # %% ../../nbs/gan/26_engine.ipynb #143c1282

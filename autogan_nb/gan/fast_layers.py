@@ -19,7 +19,7 @@ def four_by_four(
     weight: torch.Tensor, # (out, in, 3, 3) convolution weights
 ) -> torch.Tensor: # (out, in, 4, 4)
     "Sum copies of a 3x3 kernel placed at the four corners of a 4x4 one."
-    if weight.is_cuda: weight = weight.contiguous()               # before PyTorch 2.14 the gradient is wrong there in channels last
+    if weight.is_cuda: weight = weight.contiguous()               # see above
     return 4 * F.avg_pool2d(weight, 2, stride=1, padding=1)       # torch.onnx silently drops divisor_override
 
 # %% ../../nbs/gan/22_fast_layers.ipynb #2605b38a

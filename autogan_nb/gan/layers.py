@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize
 def without_autocast(
     x: torch.Tensor, # on the device whose autocast is meant
 ): # a context manager
-    "Switch autocast off within a `with` block, for what needs the full precision of its tensors."
+    "Switch autocast off within a `with` block, for what shall keep the type of its tensors."
     kind = x.device.type
     on = kind in ('cpu', 'cuda', 'mps') and torch.is_autocast_enabled(kind)                  # there is none on `meta`, for one
     return torch.autocast(kind, enabled=False) if on else nullcontext()

@@ -79,7 +79,7 @@ class Average(AveragedModel):
         decay: float, # close to 1 for a long memory
     ):
         super().__init__(net, use_buffers=True)
-        self.decay, self.followed = decay, (None, (), ())
+        self.decay, self.followed = decay, (None, (), ())       # the network, with the tensors to average and to copy
 
     @torch.no_grad()
     def update_parameters(self, net: nn.Module):

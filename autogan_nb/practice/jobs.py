@@ -136,8 +136,7 @@ def measured(self: Job,
 def reward(self: Job): # function from images to their reward
     "Return what the search maximises."
     config = self.preset.search
-    precision = self.preset.engine.precision if self.device.type == 'cuda' else 'float32'
-    if self.by_class is None: return reward_function(self.evaluator, config.objective, precision)
+    if self.by_class is None: return reward_function(self.evaluator, config.objective, self.preset.engine.reward_precision(self.device))
     return self.by_class.reward_of(config.objective, config.reward_images)
 
 @patch

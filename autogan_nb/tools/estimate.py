@@ -149,7 +149,8 @@ def _search_costs(preset, evaluator, costs):
     "Measure a cycle and a reward at each size."
     config = replace(preset.search, reward_images=min(preset.search.reward_images, REWARD_IMAGES))
     objective, rng = 'fid' if needs_labels(config.objective) else config.objective, make_rng(0)        # takes as long
-    reward, space = reward_function(evaluator, objective), get_space(config.space)
+    precision = preset.engine.reward_precision(evaluator.data.device)
+    reward, space = reward_function(evaluator, objective, precision), get_space(config.space)
     task = SharedGAN(evaluator.data, reward, config, preset.search_gan, engine=preset.engine, build=partial(shared_networks, space=space))
     share = preset.search.reward_images / config.reward_images
     for cells in range(1, task.n_cells + 1):
