@@ -179,6 +179,7 @@ class SearchConfig(SharedConfig):
     top_k: int = 5 # K, number of beams and of finalists
     space: str = 'autogan' # what is searched, a row of `SPACES`: autogan is the paper's; in wide, cells may have other widths
     strategy: str = 'reinforce' # what proposes architectures: a row of `STRATEGIES`; random is the baseline to beat
+    known: tuple = () # what the strategy informed starts from: run folders, or .jsonl files of `autogan_main_job --what curves`
     hidden: int = 100 # size of the controller's hidden state
     controller_lr: float = 3.5e-4 # learning rate of the controller's Adam
     entropy_weight: float = 1e-4 # weight of the entropy bonus, which favours undecided policies (the published code: 1e-3)
@@ -193,7 +194,7 @@ class SearchConfig(SharedConfig):
     def __post_init__(self):
         super().__post_init__()
         object.__setattr__(self, 'grow_after', tuple(self.grow_after))
-        object.__setattr__(self, 'rungs', tuple(map(str, self.rungs)))
+        for name in ('rungs', 'known'): object.__setattr__(self, name, tuple(map(str, getattr(self, name))))
         if self.estimation == 'shared' and self.top_k > self.candidates:
             raise ValueError(f'K = {self.top_k} beams cannot be kept out of M = {self.candidates} candidates: '
                              'lower `top_k` or raise `candidates`')

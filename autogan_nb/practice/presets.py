@@ -134,7 +134,7 @@ class Option(NamedTuple):
     of: tuple       # dotted names of the settings that it changes
 
 # %% ../../nbs/practice/102_presets.ipynb #ddf23a61
-_search = ('space strategy objective estimation rungs iterations grow_after epochs controller_steps candidates top_k reward_images '
+_search = ('space strategy known objective estimation rungs iterations grow_after epochs controller_steps candidates top_k reward_images '
            'max_macs max_params').split()
 OPTIONS = {name: Option('data', (name,)) for name in 'data root stream workers broken fit size channels conditional'.split()} | {
     'bottom': Option('data', ('final_gan.bottom', 'search_gan.bottom')),
@@ -197,6 +197,7 @@ def _with_growths(start, values, layer):
 # %% ../../nbs/practice/102_presets.ipynb #be2d9720
 def _absolute(name, value):
     "Make the path in a setting absolute, but leave the name of a data set unchanged. Raise ValueError for an unknown ~user."
+    if name == 'search.known': return tuple(_absolute('data', path) for path in value)
     if value is None or name not in ('data', 'root'): return value
     try: path = Path(value).expanduser()
     except RuntimeError: raise ValueError(f'{name} is {reprlib.repr(value)}: there is no such user') from None

@@ -38,10 +38,11 @@ def ensemble_predict(
     unseen, # (m, F) one-hot vectors
     rng: torch.Generator, # of the bootstrap samples
     members: int = 8, # of the ensemble
+    ridge: float = .1, # as in `fit_predict`
 ) -> torch.Tensor: # (members, m) predicted rewards
     "Predict rewards with an ensemble of regressions, each on its own bootstrap sample"
     samples = torch.randint(len(x), (members, len(x)), generator=rng, device=rng.device)
-    return torch.stack([fit_predict(x[rows], rewards[rows], unseen) for rows in samples])
+    return torch.stack([fit_predict(x[rows], rewards[rows], unseen, ridge) for rows in samples])
 
 # %% ../../nbs/strategies/54_predictor.ipynb #6aa34d0f
 class Predictor(Remembering):

@@ -30,17 +30,32 @@ def job_row(
     preset: Preset, # its settings
     evaluator, # `Evaluator` with its data
     folder: Path, # where its run is while it isn't finished
+    other: dict = None, # row of another strategy's job with the same seed, whose rivals need not be trained again
 ) -> dict: # plain values
     "Run the main job to its end, from where it is, and return its table."
     begin, jobs = time.process_time(), needed('practice.jobs')
     run = RunFolder.open(folder) if (folder / 'config.json').exists() else jobs.new_run(folder, preset, seed)
-    with run: needed('tools.halved').halved_job(jobs.Job(run, evaluator, quiet=True))
-    rows, budget = (run.read_json(name) for name in ('architectures.json', 'budget.json'))
-    fids = {row['name']: round(row['fid'], 4) for row in rows}
-    archs = {row['name']: row['arch'] for row in rows}
-    selected = next(row['name'] for row in rows if row['selected'])
-    return dict(fids=fids, selected=selected, archs=archs, macs={row['name']: row['more']['macs'] for row in rows}, budget=budget,
-                seconds=round(time.process_time() - begin, 1))
+    with run: table = (_searched if other else _table)(jobs.Job(run, evaluator, quiet=True))
+    for part in ('fids', 'archs', 'macs', 'budget') if other else ():
+        table[part] |= {name: value for name, value in other[part].items() if name in ('random', 'A')}
+    table['fids'] = dict(sorted(table['fids'].items(), key=lambda pair: pair[1]))
+    return table | dict(seconds=round(time.process_time() - begin, 1))
+
+def _table(job):
+    "Run a whole job and return its table."
+    needed('tools.halved').halved_job(job)
+    rows, steps = (job.run.read_json(name) for name in ('architectures.json', 'budget.json'))
+    return dict(fids={row['name']: round(row['fid'], 4) for row in rows}, selected=next(row['name'] for row in rows if row['selected']),
+                archs={row['name']: row['arch'] for row in rows}, macs={row['name']: row['more']['macs'] for row in rows}, budget=steps)
+
+def _searched(job):
+    "Run the search of a job and train what it found, but no rivals."
+    halved, trainings = needed('tools.halved'), needed('practice.trainings')
+    named = {f'searched {i}': arch for i, arch in enumerate(halved.run_rungs(job), 1)}
+    scores, cost = trainings.run_trainings(job, named), trainings.space_of(job).cost
+    return dict(fids={name: round(its.fid, 4) for name, its in scores.items()}, selected=trainings.select(job, [*named]),
+                archs={name: str(arch) for name, arch in named.items()}, macs={name: cost(arch).macs for name, arch in named.items()},
+                budget=halved.budget(job))
 
 def longer_row(
     seed: int, # of the training
@@ -58,6 +73,8 @@ def longer_row(
 # %% ../../nbs/tools/126_main_job.ipynb #b49cbd8b
 def _where(preset): return dict(data=preset.data, space=preset.search.space, steps=preset.train.steps)
 
+def _past(strategy, preset): return dict(known=[Path(name).name for name in preset.search.known]) if strategy == 'informed' else {}
+
 def make_rows(
     path, # of the table, a .jsonl file
     seeds, # of the jobs
@@ -69,12 +86,12 @@ def make_rows(
 ):
     "Make the rows that are missing, seed by seed, and append each as soon as it's known."
     evaluator, path = evaluator or needed('practice.jobs').prepare(preset, 'cpu', quiet=True), Path(path)
-    jobs = [(seed, strategy) for seed in seeds for strategy in strategies]
-    for seed, strategy in jobs[part[0]::part[1]]:
-        key, folder = dict(seed=seed, strategy=strategy) | _where(preset), path.with_suffix('') / f'{strategy}-{seed}'
+    for seed, strategy in [(seed, strategy) for seed in [*seeds][part[0]::part[1]] for strategy in strategies]:
+        key, folder = dict(seed=seed, strategy=strategy) | _where(preset) | _past(strategy, preset), path.with_suffix('') / f'{strategy}-{seed}'
         if any(key.items() <= row.items() for row in read_rows(path)): continue
         settings = replace(preset, search=replace(preset.search, strategy=strategy))
-        row = job_row(seed, settings, evaluator, folder)
+        others = (row for row in read_rows(path) if (dict(seed=seed) | _where(preset)).items() <= row.items())
+        row = job_row(seed, settings, evaluator, folder, next(others, None))
         if longer: row['fids']['random, same budget'] = longer_row(seed, settings, evaluator, row)
         append_row(path, key | row)
         shutil.rmtree(folder)
@@ -172,6 +189,7 @@ def autogan_main_job(
     out: str = None, # file to append to; main_job.jsonl or curves.jsonl by default
     seeds: int = 10, # jobs of each strategy, or architectures
     strategies: str = 'random', # who proposes the candidates, such as random,predictor
+    known: str = None, # what the strategy informed starts from, as with autogan_search
     data: one_of(*EXTRACTOR_OF) = 'digits', # data set
     space: str = None, # a row of `SPACES`; as in the preset by default
     steps: int = None, # generator steps of a contender; as in the preset by default
@@ -182,7 +200,8 @@ def autogan_main_job(
     import torch
     torch.set_num_threads(1)
     out = out or dict(jobs='main_job.jsonl', curves='curves.jsonl')[what]
-    preset = configure('digits', data=data, extractor=EXTRACTOR_OF[data], space=space, steps=steps)
+    known = known if known is None else tuple(known.split(','))
+    preset = configure('digits', data=data, extractor=EXTRACTOR_OF[data], space=space, steps=steps, known=known)
     if what == 'curves': return make_curves(out, seeds, preset, part)
     make_rows(out, range(seeds), tuple(strategies.split(',')), preset, part, longer=longer)
     rows = read_rows(out)
