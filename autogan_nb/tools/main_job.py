@@ -87,9 +87,9 @@ def make_rows(
     "Make the rows that are missing, seed by seed, and append each as soon as it's known."
     evaluator, path = evaluator or needed('practice.jobs').prepare(preset, 'cpu', quiet=True), Path(path)
     for seed, strategy in [(seed, strategy) for seed in [*seeds][part[0]::part[1]] for strategy in strategies]:
-        key, folder = dict(seed=seed, strategy=strategy) | _where(preset) | _past(strategy, preset), path.with_suffix('') / f'{strategy}-{seed}'
+        key = dict(seed=seed, strategy=strategy) | _where(preset) | _past(strategy, preset)
         if any(key.items() <= row.items() for row in read_rows(path)): continue
-        settings = replace(preset, search=replace(preset.search, strategy=strategy))
+        settings, folder = replace(preset, search=replace(preset.search, strategy=strategy)), path.with_suffix('') / f'{strategy}-{seed}'
         others = (row for row in read_rows(path) if (dict(seed=seed) | _where(preset)).items() <= row.items())
         row = job_row(seed, settings, evaluator, folder, next(others, None))
         if longer: row['fids']['random, same budget'] = longer_row(seed, settings, evaluator, row)
