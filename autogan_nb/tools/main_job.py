@@ -151,12 +151,20 @@ def curve_row(
         fids[step] = round(evaluate(training.generator, evaluator, preset.train.eval_images, seed + 750_000, ema=True).fid, 4)
     return dict(fids=fids, seconds=round(time.process_time() - begin, 1))
 
-def make_curves(path, n, preset, part=(0, 1), evaluator=None, seed=0):
-    "Make the missing curves of n random architectures of a job's space and limits; each has a seed of its own."
+def make_curves(
+    path, # of the table, a .jsonl file
+    n: int, # random architectures, or seeds of the given ones
+    preset: Preset, # settings of the job
+    part: tuple = (0, 1), # (which, of how many) processes
+    evaluator=None, # `Evaluator` with the data; None: the preset's
+    archs: tuple = (), # architectures to train with each seed; (): random ones of the job's space and limits, each with a seed of its own
+):
+    "Make the curves that are missing, and append each as soon as it's known."
     evaluator = evaluator or needed('practice.jobs').prepare(preset, 'cpu', quiet=True)
-    space, rng = costed(preset.search, preset.final_gan, preset.channels), make_rng(seed)
-    archs = [space.random(space.steps, rng) for _ in range(n)]
-    jobs = [dict(arch=str(arch), seed=i) | _where(preset) for i, arch in enumerate(archs)]
+    space, rng = costed(preset.search, preset.final_gan, preset.channels), make_rng(0)
+    drawn = enumerate(() if archs else [space.random(space.steps, rng) for _ in range(n)])
+    pairs = [(i, Architecture.parse(arch)) for i in range(n) for arch in archs] or [*drawn]
+    jobs = [dict(arch=str(arch), seed=i) | _where(preset) for i, arch in pairs]
     make = lambda arch, seed, **_: curve_row(Architecture.parse(arch), seed, preset, evaluator)
     add_rows(path, jobs, make, part)
 
@@ -194,6 +202,7 @@ def autogan_main_job(
     space: str = None, # a row of `SPACES`; as in the preset by default
     steps: int = None, # generator steps of a contender; as in the preset by default
     longer: bool = False, # also train the random architecture for the whole budget
+    archs: str = '', # architectures whose curves to make with each seed, such as 'A; fast@A'; random ones by default
     part: part_of = (0, 1), # which of how many processes, such as 0/2
 ):
     "Run the main job with many seeds, whatever is missing of it."
@@ -202,7 +211,7 @@ def autogan_main_job(
     out = out or dict(jobs='main_job.jsonl', curves='curves.jsonl')[what]
     known = known if known is None else tuple(known.split(','))
     preset = configure('digits', data=data, extractor=EXTRACTOR_OF[data], space=space, steps=steps, known=known)
-    if what == 'curves': return make_curves(out, seeds, preset, part)
+    if what == 'curves': return make_curves(out, seeds, preset, part, archs=tuple(filter(None, map(str.strip, archs.split(';')))))
     make_rows(out, range(seeds), tuple(strategies.split(',')), preset, part, longer=longer)
     rows = read_rows(out)
     for strategy in strategies.split(','):
