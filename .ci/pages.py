@@ -78,9 +78,31 @@ def installed(sym):
     return getattr(import_module(found[1].removesuffix('.py').replace('/', '.')), sym.__name__, sym) if found else sym
 
 
+def told(text, parameters):
+    "Split the comment of a one-line signature, such as `a, b: text; returns text`, into texts by parameter, and what is left under 'return'."
+    found, rest = {}, []
+    for part in re.split(r'; ', text):
+        names, _, about = part.partition(': ')
+        names = ['return'] if part.startswith('returns ') else names.split(', ')
+        about = part.removeprefix('returns ') if names == ['return'] else about
+        if about and {*names} <= {*parameters, 'return'}: found |= dict.fromkeys(names, about)
+        else: rest.append(part)
+    return found, '; '.join(rest)
+
+
+def documented(sym, parameters):
+    "Return docments of parameters and result; a comment that names parameters is shared out among them."
+    docs = docments(installed(sym), full=True, returns=True)
+    for owner, doc in [*docs.items()]:
+        found, rest = told(doc.get('docment') or '', parameters)
+        if found: docs[owner] = doc | dict(docment=rest)
+        for name, text in found.items(): docs[name] = docs.get(name, {}) | dict(docment=text)
+    return docs
+
+
 def parameter_table(sym, parameters):
     "Return names, types, defaults and docments of parameters and result as an HTML table; empty if nothing is documented."
-    docs = docments(installed(sym), full=True, returns=True)
+    docs = documented(sym, parameters)
     if not any(d.get('docment') for d in docs.values()): return ''
     rows = [cells(f'<code>{p.replace(annotation=EMPTY, default=EMPTY)}</code>', docs.get(n, {})) for n, p in parameters.items()]
     if not inspect.isclass(sym) and 'return' in docs: rows.append(cells('<em>returns</em>', docs['return']))

@@ -259,6 +259,14 @@ def test_every_exported_name_is_described(visit, module):
     assert found['tables'] or not found['api'], 'no table of parameters on the page'
 
 
+def test_a_comment_about_one_parameter_stands_in_its_row(docs):
+    page = (docs/'strategies/evolution.html').read_text(encoding='utf-8')
+    entry = page[page.index('oldest(population)'):]
+    rows = [re.sub(r'<[^>]+>', ' ', row).split() for row in re.findall(r'<tr>(.*?)</tr>', entry[:entry.index('</table>')])]
+    assert [row[0] for row in rows] == ['Parameter', 'population', 'returns']
+    assert rows[1][-2:] == ['oldest', 'first'] and rows[2][-2:] == ['its', 'position']
+
+
 def test_the_fields_of_settings_are_described(reader):
     entry = reader.open('gan/configs.html').locator('.api', has_text='GANConfig(').first
     assert 'g_width' in entry.inner_text() and 'channels of the generator' in entry.inner_text()
