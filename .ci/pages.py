@@ -79,7 +79,7 @@ def installed(sym):
 
 
 def told(text, parameters):
-    "Split the comment of a one-line signature, such as `a, b: text; returns text`, into texts by parameter, and what is left under 'return'."
+    "Split a comment such as `a, b: text; returns text` into texts by parameter; return them, and what is left."
     found, rest = {}, []
     for part in re.split(r'; ', text):
         names, _, about = part.partition(': ')

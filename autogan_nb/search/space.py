@@ -341,7 +341,7 @@ def parse(cls: Architecture, text) -> Architecture:  # text: a name, an architec
     if not isinstance(text, str): return _from_values(text)
     if len(text) > _LONGEST: raise ValueError(f'a text of {len(text):,} characters is not an architecture: expected at most {_LONGEST:,}')
     name = (text := text.strip()).upper().replace('_', '-').removeprefix('AUTOGAN-CIFAR10-')
-    if '@' in text: return find_row('mark in an architecture', '@', MARKS)(text)
+    if mark := next((mark for mark in '|@' if mark in text), None): return find_row('mark in an architecture', mark, MARKS)(text)
     if text.startswith('{'): return cls.from_json(text)
     if re.fullmatch(r'[-\[\]\d\s,]+', text) and re.search(r'\d', text): return cls.from_vector(map(int, re.findall(r'-?\d+', text)))
     if text and '-' not in text and name not in NAMED: load_rooms()

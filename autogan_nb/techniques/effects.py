@@ -47,7 +47,7 @@ _digits = Bed('digits', 'digits', 'digits', 5000)
 _wide = replace(RECIPES['digits'].gan, g_lr=2e-3, d_lr=2e-3) # the digits preset's widths
 BEDS = {bed.name: bed for bed in (_digits, Bed('fashion', 'fashion-mnist', 'fashion', 10_000),
                                   replace(_digits, name='minutes', gan=_wide, steps=1_400),
-                                  replace(_digits, name='longer', gan=_wide, steps=10_000))}
+                                  replace(_digits, name='longer', gan=_wide, steps=4_000))}
 
 # %% ../../nbs/techniques/69_effects.ipynb #e3d2f51e
 def _with(*names, **settings): return dict(techniques=names, **settings)
