@@ -146,7 +146,8 @@ def test_a_strategy_searches(strategy, tmp_path):
 
 @pytest.mark.parametrize('space', SPACES)
 def test_a_space_is_searched(space, tmp_path):
-    words = SEARCH(space=space, strategy='reinforce', objective='mind', estimation='halving' if space == 'rated' else 'shared')
+    estimation = 'halving' if getattr(SPACES[space], 'trained_only', '') else 'shared'
+    words = SEARCH(space=space, strategy='reinforce', objective='mind', estimation=estimation)
     code, out, err = run(tmp_path, 'autogan_search', *words.split(), *QUIET, '--out', 'run')
     assert code == 0 and 'searched' in out, err
 
