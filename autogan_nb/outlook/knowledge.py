@@ -24,15 +24,20 @@ from ..strategies.predictor import Predictor, ensemble_predict, fit_predict
 def traits(
     arch: Architecture, # of at least one cell
 ) -> dict: # trait to its share, 0 .. 1
-    "Describe an architecture by its rate and by the answers in its first cell, its last cell and those between."
-    cells, found = list(arch), Counter({f'rate={rate_of(arch)}': 1.})
-    for part, some in dict(first=cells[:1], middle=cells[1:-1] or cells, last=cells[-1:]).items():
-        for cell in some:
-            skips = [('skip', taken) for taken in cell.skips]
-            answers = [pair for pair in asdict(cell).items() if pair[0] != 'skips']
-            for name, value in answers: found[f'{part} {name}={value}'] += 1 / len(some)
-            for name, value in skips: found[f'{part} {name}={value}'] += 1 / len(some) / len(skips)
+    "Describe an architecture by its rate and by the answers in its first cell, its last cell and those between; a discriminator likewise."
+    found = Counter({f'rate={rate_of(arch)}': 1.})
+    for whose, cells in (('', list(arch)), ("D's ", list(getattr(arch, 'd', ())))):
+        for part, some in dict(first=cells[:1], middle=cells[1:-1] or cells, last=cells[-1:]).items():
+            for answer, share in (pair for cell in some for pair in _answers(cell).items()):
+                found[f'{whose}{part} {answer}'] += share / len(some)
     return dict(found)
+
+def _answers(cell):
+    "Return the answers of a cell or a block: text to 1, or to its share of the skips"
+    answers = asdict(cell)
+    skips = answers.pop('skips', ())
+    shares = {f'skip={taken}': skips.count(taken) / len(skips) for taken in skips}
+    return {f'{name}={value}': 1. for name, value in answers.items()} | shares
 
 # %% ../../nbs/outlook/156_knowledge.ipynb #35c1af40
 def trait_vectors(
