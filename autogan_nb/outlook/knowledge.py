@@ -112,27 +112,29 @@ def best_ridge(x, rewards) -> float: # x: (n, F) traits; rewards: (n,)
 class Informed(Predictor):
     "Propose what an ensemble predicts to be best, from the rewards of earlier searches and those of this one"
     def __init__(self, space, rng,
-        known: list = (), # of (architecture, reward), from `read_known`
+        known=(), # list of (architecture, reward), from `read_known`, or a function that reads it when it is needed
         newcomers: int = 50, # among the first candidates
         rounds: int = 3, # how often mutants of the most promising join
     ):
         super().__init__(space, rng)
-        self.known, self.newcomers, self.rounds = list(known), newcomers, rounds
+        self.source, self.ridge, self.newcomers, self.rounds = known, None, newcomers, rounds
+
+    @property
+    def known(self):
+        if callable(self.source): self.source = self.source()
+        return self.source
 
 @patch
 def opinions(self: Informed, archs) -> torch.Tensor: # (members, n)
     "Predict the rewards of architectures by all members of the ensemble."
-    known, own = [arch for arch, _ in self.known], [arch for arch, _ in self.history]
-    x = trait_vectors([*known, *own, *archs])
-    past, x, unseen = x[:len(known)], x[:len(known) + len(own)], x[len(known) + len(own):]
-    rewards = torch.tensor([reward for _, reward in self.known], dtype=torch.float64)
-    scale = rewards.std() if len(rewards) > 1 and rewards.std() > 1e-9 else 1.
-    ridge = best_ridge(past, rewards / scale)
-    if own:
-        mine = torch.tensor([reward for _, reward in self.history], dtype=torch.float64)
-        expected = fit_predict(past, rewards / scale, x[len(known):], ridge) * scale
-        rewards = torch.cat([rewards, mine - mine.mean() + expected.mean()])
-    return ensemble_predict(x, rewards / scale, unseen, self.rng, ridge=ridge) * scale
+    measured = [*self.known, *self.history]
+    x, n, m = trait_vectors([arch for arch, _ in measured] + list(archs)), len(self.known), len(measured)
+    rewards = torch.tensor([reward for _, reward in measured], dtype=torch.float64)
+    scale = rewards[:n].std() if n > 1 and rewards[:n].std() > 1e-9 else 1.
+    rewards /= scale
+    if self.ridge is None: self.ridge = best_ridge(x[:n], rewards[:n])
+    if self.history: rewards[n:] += fit_predict(x[:n], rewards[:n], x[n:m], self.ridge).mean() - rewards[n:].mean()
+    return ensemble_predict(x[:m], rewards, x[m:], self.rng, ridge=self.ridge) * scale
 
 # %% ../../nbs/outlook/156_knowledge.ipynb #0e679356
 @patch
@@ -182,7 +184,7 @@ def state_dict(self: Informed) -> dict:
 def load_state_dict(self: Informed, state):
     "Restore a `state_dict`"
     Predictor.load_state_dict(self, state)
-    self.known = [(Architecture.parse(text), reward) for text, reward in state['known']]
+    self.source, self.ridge = [(Architecture.parse(text), reward) for text, reward in state['known']], None
 
-def _informed(space, config, seed, rng): return Informed(space, rng, read_known(config.known, config.objective))
+def _informed(space, config, seed, rng): return Informed(space, rng, lambda: read_known(config.known, config.objective))
 STRATEGIES.setdefault('informed', _informed);

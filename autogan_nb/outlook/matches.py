@@ -96,25 +96,25 @@ class MatchedSpace(Space):
     def blocks_schema(self, index): # index: of the cell, counted from 0
         "Return the decisions about the block of a cell, and with the first cell about the last block"
         named = lambda block, schema: [d._replace(name=f'{block} {d.name}') for d in schema]
-        later = self.d.schema(_SOME_BLOCK)
+        later = self.d.schema(_BEGUN)
         if index: return named(f'block {index}', later)
         return named('block 0', self.d.schema(self.d.root)) + named('last block', later[len(self.kept):])
 
     def schema(self, arch): return (*self.space.schema(_alone(arch)), *self.blocks_schema(len(arch)))
 
-_SOME_BLOCK = paper_discriminator(1)[:1]
+_BEGUN = DiscriminatorArch(paper_discriminator(1)[:1]) # any discriminator behind its first block
 def _alone(arch): return rated(Architecture(arch.cells), rate_of(arch)) if len(arch) else arch # the generator, with its rate
 
 # %% ../../nbs/outlook/157_matches.ipynb #652329ed
 @patch
 def grow(self: MatchedSpace, arch, tokens):
     "Return the architecture with one more cell, and its discriminator with one more block before the last one"
-    n, first, tokens = len(self.space.schema(_alone(arch))), len(self.d.schema(self.d.root)), list(tokens)
-    cells, tokens, block = self.space.grow(_alone(arch), tokens[:n]), tokens[n:], lambda before, own: self.d.grow(before, own)[-1]
-    if len(arch): return matched(cells, DiscriminatorArch((*arch.d[:-1], block(_SOME, tokens), arch.d[-1])))
-    return matched(cells, DiscriminatorArch((block(self.d.root, tokens[:first]), block(_SOME, [*self.kept, *tokens[first:]]))))
-
-_SOME = DiscriminatorArch(_SOME_BLOCK)
+    n = len(self.space.schema(_alone(arch)))
+    cells, own = self.space.grow(_alone(arch), tokens[:n]), tokens[n:]
+    later = lambda own: self.d.grow(_BEGUN, own)[-1]
+    if len(arch): return matched(cells, DiscriminatorArch((*arch.d[:-1], later(own), arch.d[-1])))
+    first = len(self.d.schema(self.d.root))
+    return matched(cells, DiscriminatorArch((*self.d.grow(self.d.root, own[:first]), later((*self.kept, *own[first:])))))
 
 @patch
 def tokens(self: MatchedSpace, arch):

@@ -220,7 +220,9 @@ def configure(
     layers = [checked(start, layer) for layer in (chosen, flat(start, config or {}), short | (settings or {}))]
     start = _with_recipe(start, recipe, next((layer['model'] for layer in reversed(layers) if 'model' in layer), None))
     for layer in layers: values = _with_growths(start, values, layer)
-    return found_in_registries(with_settings(start, {name: _absolute(name, value) for name, value in values.items()}))
+    preset = found_in_registries(with_settings(start, {name: _absolute(name, value) for name, value in values.items()}))
+    if preset.search.known: needed('outlook.knowledge').read_known(preset.search.known, preset.search.objective)  # refuses bad files
+    return preset
 
 # %% ../../nbs/practice/102_presets.ipynb #4afdcfe9
 @dataclass(frozen=True)

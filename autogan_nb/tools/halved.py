@@ -263,7 +263,9 @@ def tell_idle(
     options: dict, # of `autogan_search`; None: not given
     preset, # the settings that resulted, a `Preset`
 ):
-    "Warn about options that only a search with a shared GAN heeds, if this one has none."
+    "Warn about options that only a search with a shared GAN or an informed one heeds, if this one is none."
+    if preset.search.known and preset.search.strategy != 'informed':
+        warnings.warn(f'no effect of --known: the strategy is {preset.search.strategy}, and only informed starts from what is known')
     idle = [f'--{dashed(name)}' for name in _OF_SHARED if options.get(name) is not None]
     if idle and preset.search.estimation == 'halving':
         warnings.warn(f'no effect of {", ".join(idle)}: there is no shared GAN, because candidates are trained from scratch; '

@@ -73,6 +73,9 @@ def longer_row(
 # %% ../../nbs/tools/126_main_job.ipynb #b49cbd8b
 def _where(preset): return dict(data=preset.data, space=preset.search.space, steps=preset.train.steps)
 
+def _name(key): return '-'.join(str(value) for value in key.values() if not isinstance(value, list)) # of a folder
+def _rows_of(path, preset): return [row for row in read_rows(path) if _where(preset).items() <= row.items()] # a table's for a job
+
 def _past(strategy, preset): return dict(known=[Path(name).name for name in preset.search.known]) if strategy == 'informed' else {}
 
 def make_rows(
@@ -89,8 +92,8 @@ def make_rows(
     for seed, strategy in [(seed, strategy) for seed in [*seeds][part[0]::part[1]] for strategy in strategies]:
         key = dict(seed=seed, strategy=strategy) | _where(preset) | _past(strategy, preset)
         if any(key.items() <= row.items() for row in read_rows(path)): continue
-        settings, folder = replace(preset, search=replace(preset.search, strategy=strategy)), path.with_suffix('') / f'{strategy}-{seed}'
-        others = (row for row in read_rows(path) if (dict(seed=seed) | _where(preset)).items() <= row.items())
+        settings, folder = replace(preset, search=replace(preset.search, strategy=strategy)), path.with_suffix('') / _name(key)
+        others = (row for row in _rows_of(path, preset) if row['seed'] == seed)
         row = job_row(seed, settings, evaluator, folder, next(others, None))
         if longer: row['fids']['random, same budget'] = longer_row(seed, settings, evaluator, row)
         append_row(path, key | row)
@@ -162,9 +165,8 @@ def make_curves(
     "Make the curves that are missing, and append each as soon as it's known."
     evaluator = evaluator or needed('practice.jobs').prepare(preset, 'cpu', quiet=True)
     space, rng = costed(preset.search, preset.final_gan, preset.channels), make_rng(0)
-    drawn = enumerate(() if archs else [space.random(space.steps, rng) for _ in range(n)])
-    pairs = [(i, Architecture.parse(arch)) for i in range(n) for arch in archs] or [*drawn]
-    jobs = [dict(arch=str(arch), seed=i) | _where(preset) for i, arch in pairs]
+    archs_of = lambda i: map(Architecture.parse, archs) if archs else [space.random(space.steps, rng)]
+    jobs = [dict(arch=str(arch), seed=i) | _where(preset) for i in range(n) for arch in archs_of(i)]
     make = lambda arch, seed, **_: curve_row(Architecture.parse(arch), seed, preset, evaluator)
     add_rows(path, jobs, make, part)
 
@@ -213,6 +215,6 @@ def autogan_main_job(
     preset = configure('digits', data=data, extractor=EXTRACTOR_OF[data], space=space, steps=steps, known=known)
     if what == 'curves': return make_curves(out, seeds, preset, part, archs=tuple(filter(None, map(str.strip, archs.split(';')))))
     make_rows(out, range(seeds), tuple(strategies.split(',')), preset, part, longer=longer)
-    rows = read_rows(out)
+    rows = _rows_of(out, preset)
     for strategy in strategies.split(','):
         for rival, found in verdicts(rows, strategy).items(): print(f'{strategy} against {rival}: {found}')
