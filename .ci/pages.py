@@ -123,7 +123,8 @@ class ApiEntry(showdoc.BasicMarkdownRenderer):
         if len(short) > 100: short = ', '.join(map(str, (p.replace(annotation=EMPTY, default=EMPTY) for p in parameters.values())))
         source = NbdevLookup().code(self.fn)
         link = f'<a class="api-source" href="{source}">source</a>' if source else ''
-        docs = ''.join(f'<p>{with_code(d)}</p>' for d in self.docs.split('\n\n') if d)
+        said = '' if self.docs == type.__call__.__doc__ else self.docs               # inspect's answer where there is no docstring
+        docs = ''.join(f'<p>{with_code(d)}</p>' for d in said.split('\n\n') if d)
         call = html.escape(self.nm + (f'({short})' if self.sig else ''), quote=False)
         table = parameter_table(self.sym, parameters)
         entry = f'<div class="api">{link}<p class="api-call"><code>{call}</code></p>{docs}{table}</div>'

@@ -44,7 +44,9 @@ def with_blocks(
     net.__class__ = OwnBlocks
 
 LAYERS['blocks'] = with_blocks
-def as_layer(arch: DiscriminatorArch) -> str: return f"blocks={str(arch).replace(',', '+')}" # what `d_layers` calls these blocks
+def as_layer(arch: DiscriminatorArch) -> str: # such as blocks=pool-none-full-sc+keep-none-full-sc
+    "Return what `d_layers` calls these blocks"
+    return f"blocks={str(arch).replace(',', '+')}"
 
 # %% ../../nbs/outlook/157_matches.ipynb #bd3d5fb9
 @dataclass(frozen=True, order=True, repr=False)
