@@ -372,7 +372,8 @@ def option_readers():
         return st.fixed_dictionaries({name: kinds[name] for name in names}).map(lambda values: dict(preset=preset) | values)
     names = st.dictionaries(st.sampled_from(list(kinds)), st.none(), max_size=3)
     few = st.tuples(st.sampled_from([*PRESETS]), names).flatmap(valued)
-    yield Reader('options of a command', st.one_of(options, few, few), lambda given: configure(**given), good_preset)
+    missing = ValueError, FileNotFoundError             # one option names files
+    yield Reader('options of a command', st.one_of(options, few, few), lambda given: configure(**given), good_preset, missing)
 
     odd = ['1', '-1', '0', '.5', '1e400', 'nan', 'true', 'none', '1,2', 'a,b', '']
     values = st.one_of(st.sampled_from(TEXTS + odd), st.text(max_size=8))
@@ -385,7 +386,7 @@ def option_readers():
     words = st.lists(parts, max_size=4).map(lambda drawn: [word for some in drawn for word in some])
     ranges = st.one_of(st.text('0123456789-, ', max_size=30), st.text(max_size=9), st.sampled_from(DEEP))
     yield Reader('seeds', ranges, read_seeds, lambda found: 0 < len(found) <= 10**6 and len(found) == len(set(found)))
-    yield Reader('words of a command', words, lambda words: settings_from(read_options(autogan_search, words)), good_preset)
+    yield Reader('words of a command', words, lambda words: settings_from(read_options(autogan_search, words)), good_preset, missing)
 
 
 def config_readers():
