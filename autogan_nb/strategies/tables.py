@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['TABLES', 'FIGURES', 'COLUMNS', 'Sized', 'SizedSpace', 'Table', 'bench_evaluator', 'train_rows', 'read_part',
-           'make_part', 'autogan_ganbench', 'noise_of', 'pack', 'read_packed', 'tables_in']
+           'make_part', 'tables_named', 'autogan_ganbench', 'noise_of', 'pack', 'read_packed', 'tables_in']
 
 # %% ../../nbs/strategies/55_tables.ipynb #d81fb946
 import gzip, hashlib, json, math, os, platform
+from argparse import ArgumentTypeError
 import numpy as np
 import torch
 from dataclasses import asdict, dataclass, replace
@@ -18,12 +19,13 @@ from .. import __version__
 from ..core import make_rng
 from ..data.datasets import load_data
 from ..data.images import ImageData
-from ..files import from_json, to_json, write_atomic
+from ..files import from_json, part_of, to_json, write_atomic
 from ..gan.configs import GANConfig, RECIPES, TrainConfig
 from ..metrics.evaluator import Evaluator, evaluate, real_scores
 from ..metrics.protocol import METRICS
 from ..search.derived_gan import generator_cost
 from ..search.space import AUTOGAN, Architecture, Decision, Space
+from ..settings import unknown
 from ..shell import needed
 from ..show import progress_bar
 
@@ -187,16 +189,16 @@ def _opened(path, about):
 # %% ../../nbs/strategies/55_tables.ipynb #16bc3d41
 def make_part(
     path, # of the file to make or to continue
-    part: tuple = (1, 1), # (k, n): the k-th of n parts, counted from 1
+    part: tuple = (0, 1), # (which, of how many) processes, counted from 0
     tables: dict = TABLES, # name to `Table`
     tick=lambda: None, # called after each training
 ):
     "Train and measure the architectures of one part, and write each training down as soon as it is done"
     (k, n), path = part, Path(path)
-    if not 1 <= k <= n: raise ValueError(f'part is {k} of {n}, expected 1 to {n}')
+    if not 0 <= k < n: raise ValueError(f'part is {k} of {n}, expected 0 to {n - 1}')
     done = {(row['table'], row['arch'], row['seed']) for row in _opened(path, _about(tables))}
     evaluators = {}
-    for name, arch, seed in _jobs(tables)[k - 1::n]:
+    for name, arch, seed in _jobs(tables)[k::n]:
         if (name, str(arch), seed) not in done:
             if name not in evaluators: evaluators[name] = bench_evaluator(tables[name])
             rows = train_rows(tables[name], evaluators[name], arch, seed)
@@ -204,17 +206,31 @@ def make_part(
         tick()
 
 # %% ../../nbs/strategies/55_tables.ipynb #b7f3d386
+def tables_named(
+    start: str, # beginning of their names
+) -> dict: # name to `Table`
+    "Return some of `TABLES`; ValueError if no name begins like that"
+    found = {name: table for name, table in TABLES.items() if name.startswith(start)}
+    if not found: raise unknown(start, TABLES, 'table')
+    return found
+
+def _start(text):
+    "Read the beginning of a table's name"
+    try: tables_named(text)
+    except ValueError as error: raise ArgumentTypeError(str(error)) from None
+    return text
+
 @call_parse
 def autogan_ganbench(
     out: str = 'ganbench.jsonl', # file of this part; an interrupted run continues from it
-    part: str = '1/1', # which part of how many, such as 2/4
-    only: str = '', # name of the only table to make
+    part: part_of = (0, 1), # which of how many processes, such as 0/2
+    only: _start = '', # beginning of the names of the tables to make; all by default
     quiet: store_true = False, # no progress bar
 ):
     "Make a part of the tabular benchmark"
-    part = tuple(map(int, part.split('/')))
-    tables = {only: TABLES[only]} if only else TABLES
-    with progress_bar(total=len(_jobs(tables)[part[0] - 1::part[1]]), desc='trainings', quiet=quiet) as bar:
+    torch.set_num_threads(1)
+    tables = tables_named(only)
+    with progress_bar(total=len(_jobs(tables)[part[0]::part[1]]), desc='trainings', quiet=quiet) as bar:
         make_part(out, part, tables, lambda: bar.update())
 
 # %% ../../nbs/strategies/55_tables.ipynb #d5fa2d3f
@@ -259,8 +275,9 @@ def _joined(parts, tables):
     "Return the facts of the parts and the rows of all trainings; ValueError if the parts were made differently"
     abouts, read = zip(*map(read_part, parts))
     about = dict(_about(tables), versions=abouts[0]['versions'], machine=sorted({a['machine'] for a in abouts}))
-    for key in ('tables', 'versions'):
-        if any(a[key] != about[key] for a in abouts): raise ValueError(f'the parts were made with other {key}: expected the same in all')
+    differ = dict(tables=any(about['tables'].get(name) != its for a in abouts for name, its in a['tables'].items()),
+                  versions=any(a['versions'] != about['versions'] for a in abouts))
+    for key in filter(differ.get, differ): raise ValueError(f'the parts were made with other {key}: expected the same in all')
     return about, {(t['table'], t['arch'], t['seed']): t['rows'] for part in read for t in part}
 
 # %% ../../nbs/strategies/55_tables.ipynb #450c936c
@@ -269,7 +286,7 @@ COLUMNS = ('arch', 'seed', 'steps', 'diverged', 'params', 'macs', 'seconds', *FI
 def pack(
     parts: list, # paths from `make_part`
     path, # the file to write, by convention .json.gz
-    tables: dict = TABLES, # what the parts were made from
+    tables: dict = TABLES, # what the file holds; a part may hold only some of them
 ) -> dict: # table's name to how many trainings are missing
     "Join parts into one compressed file with a header and a checksum; ValueError if they were made differently"
     (about, trained), rows, missing = _joined(parts, tables), {name: [] for name in tables}, dict.fromkeys(tables, 0)
