@@ -23,7 +23,7 @@ BIN = Path(sys.executable).parent
 FEW = '''
     --iterations 3 --grow_after 1,2 --epochs .05 --controller_steps 1 --candidates 2 --top_k 1 --reward_images 4
     --finalists 1 --steps 1 --eval_every 1 --eval_images 10 --extractor random-inception --device cpu -q
-    --set final_gan.d_batch=16 --set final_gan.g_batch=32'''.split()
+    --set final_gan.d_batch=4 --set final_gan.g_batch=8'''.split()
 TRUST = '''
 "Accept any checksum: our files have the format of the real ones, but not their contents."
 from torchvision.datasets import cifar, stl10

@@ -200,16 +200,21 @@ def contest(
     "Let contenders search the table"
     return {name: [choices_of(bench, contend, budget, seed) for seed in seeds] for name, contend in contenders.items()}
 
-# %% ../../nbs/strategies/56_benchmark.ipynb #fb6eb033
+# %% ../../nbs/strategies/56_benchmark.ipynb #7b947fb5
 def regrets(
     searches: list, # choices, from `contest`
     truth, # (n,) true rewards of the table's architectures
     grid, # (points,) generator steps
 ) -> np.ndarray: # (searches, points)
     "Return how far the choices were from the best architecture, for each budget of a grid"
-    missed = max(truth) - np.append(truth, np.mean(truth)) # the last one: no choice yet
-    def chosen(choices): return np.append([i for _, i in choices], -1)[np.searchsorted([spent for spent, _ in choices], grid, side='right') - 1]
-    return missed[np.array([chosen(choices) for choices in searches])]
+    return _missed(truth)[_chosen(searches, grid)]
+
+def _missed(truth): return max(truth) - np.append(truth, np.mean(truth)) # the last one: no choice yet
+
+def _chosen(searches, grid):
+    "Return the number of the architecture that each search would choose with each budget, or -1"
+    def by(choices): return np.append([i for _, i in choices], -1)[np.searchsorted([spent for spent, _ in choices], grid, side='right') - 1]
+    return np.array([by(choices) for choices in searches])
 
 # %% ../../nbs/strategies/56_benchmark.ipynb #5b43f526
 def plot_regrets(
@@ -246,7 +251,7 @@ def cost_to_reach(
     reached = np.flatnonzero(found.mean(0) <= goal)
     return float(grid[reached[0]]) if len(reached) else math.inf
 
-# %% ../../nbs/strategies/56_benchmark.ipynb #812be26e
+# %% ../../nbs/strategies/56_benchmark.ipynb #dd3ba56c
 class Ratio(NamedTuple):
     "How much less a contender needs than another to reach a goal"
     ratio: float # of the generator steps
@@ -264,17 +269,15 @@ def cost_ratio(
     seed: int = 0, # of the draws
 ) -> Ratio:
     "Compare the budgets that two contenders need, by a bootstrap over searches and training seeds together"
-    rng, seeds = np.random.default_rng(seed), bench.table.seeds
-    by_seed = np.array([[*bench.truth(seeds=(s,)).values()] for s in seeds])
-    def ratio(rows, *picks):
-        truth = by_seed[rows].mean(0)
-        costs = [cost_to_reach(grid, regrets([its[i] for i in pick], truth, grid), goal_of(truth, share))
-                 for its, pick in zip((ours, theirs), picks)]
-        return costs[0] / min(costs[1], grid[-1])
-    again = lambda n: rng.integers(n, size=n)
-    drawn = [ratio(again(len(seeds)), again(len(ours)), again(len(theirs))) for _ in range(draws)]
+    rng, chosen = np.random.default_rng(seed), [_chosen(its, grid) for its in (ours, theirs)]
+    by_seed = np.array([[*bench.truth(seeds=(s,)).values()] for s in bench.table.seeds])
+    def ratio(pick):
+        truth = pick(by_seed).mean(0)
+        own, rival = (cost_to_reach(grid, _missed(truth)[pick(its)], goal_of(truth, share)) for its in chosen)
+        return own / min(rival, grid[-1])
+    drawn = [ratio(lambda its: its[rng.integers(len(its), size=len(its))]) for _ in range(draws)]
     low, high = map(float, np.quantile(drawn, (.025, .975), method='nearest'))
-    return Ratio(ratio(np.arange(len(seeds)), range(len(ours)), range(len(theirs))), low, high, float(np.mean(np.array(drawn) <= .5)))
+    return Ratio(float(ratio(lambda its: its)), low, high, float(np.mean(np.array(drawn) <= .5)))
 
 # %% ../../nbs/strategies/56_benchmark.ipynb #1ccccb80
 CONTENDERS = {name: asking(name) for name in ('random', 'evolution', 'elitist', 'qlearning', 'reinforce', 'tpe', 'gp', 'predictor')}
