@@ -57,7 +57,8 @@ _paper_digits = Preset('digits', channels=1, extractor='digits', search=_digits_
 PRESETS = {
     'digits': replace(_paper_digits, search=replace(
         _paper_digits.search, estimation='halving', rungs=('1/2',), candidates=3, space='wide', macs_of_a=1.,
-        strategy='random', objective='fid', reward_images=2000), train=replace(_paper_digits.train, finalists=1)),
+        strategy='random', objective='fid', reward_images=2000),
+        final_gan=RECIPES['small-batch'].gan, train=replace(RECIPES['small-batch'].train, finalists=1)),
     'paper-digits': _paper_digits,
     'paper-cifar10': Preset(),
     'paper-stl10': Preset('stl10', 48, search_gan=GANConfig(g_width=128, d_width=64, bottom=6), final_gan=GANConfig(bottom=6)),
@@ -162,6 +163,7 @@ def named(
 # %% ../../nbs/practice/102_presets.ipynb #905b77fa
 def _with_recipe(preset, recipe, model=None):
     "Replace the recipe of a preset, but keep its number of finalists and its bottom width; then add the recipe of a model."
+    if recipe is None and model and preset is PRESETS['digits']: recipe = 'modern' # with which all models were tried
     if recipe is not None:
         (gan, train), bottom, finalists = named(RECIPES, 'recipe', recipe), preset.final_gan.bottom, preset.train.finalists
         preset = replace(preset, final_gan=replace(gan, bottom=bottom), train=replace(train, finalists=finalists))
@@ -229,7 +231,7 @@ def configure(
 class RunOptions:
     "Options of a run besides its settings."
     preset: str = 'digits' # settings to start from: digits, paper-digits, paper-cifar10, paper-stl10 or published-cifar10
-    recipe: str = None # how to train from scratch: paper, strong, digits, modern or r3gan; that of the preset by default
+    recipe: str = None # how to train from scratch: paper, strong, digits, modern, small-batch or r3gan; that of the preset by default
     config: str = None # file with settings, JSON or TOML, perhaps the config.json of a run
     set: list = () # any setting, such as search.controller_lr=1e-3; may be repeated
     seed: int = 0 # seed of everything random

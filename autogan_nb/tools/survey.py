@@ -60,7 +60,7 @@ def survey_preset(
     bed: SurveyBed = SurveyBed(), # what all share
 ): # a `Preset`
     "Return the settings of a model on the bed, with what makes it that model."
-    how = PLAIN_GANS[name][1] if name in PLAIN_GANS else dict(model=name)
+    how = dict(recipe='modern') | (PLAIN_GANS[name][1] if name in PLAIN_GANS else dict(model=name))
     return model_settings(configure('digits', **how, size=bed.size, steps=bed.steps, g_width=bed.g_width, d_width=bed.d_width))
 
 # %% ../../nbs/tools/127_survey.ipynb #7c931337
