@@ -81,7 +81,7 @@ RECIPES = {
     'digits': Recipe(_small, _short),
     'modern': _modern,
     'small-batch': Recipe(replace(_modern.gan, g_width=16, d_width=16, d_batch=16, g_batch=16, g_lr=3.2e-3, d_lr=3.2e-3),
-                          replace(_modern.train, steps=3600)),
+                          replace(_modern.train, steps=3000)),
     'r3gan': Recipe(replace(_modern.gan, terms=('r1=0.5@4', 'r2=0.5@4'), g_width=16, d_width=16, g_lr=4e-3, d_lr=4e-3,
                             g_layers=('r3',), d_layers=('r3',)), _modern.train), # for the architecture R3
 }

@@ -56,7 +56,7 @@ _paper_digits = Preset('digits', channels=1, extractor='digits', search=_digits_
                        search_gan=replace(RECIPES['digits'].gan, loss='hinge'), final_gan=RECIPES['modern'].gan)
 PRESETS = {
     'digits': replace(_paper_digits, search=replace(
-        _paper_digits.search, estimation='halving', rungs=('1/2',), candidates=3, space='wide', macs_of_a=1.,
+        _paper_digits.search, estimation='halving', rungs=('1/4', '1/2'), candidates=4, space='wide', macs_of_a=1.,
         strategy='random', objective='fid', reward_images=2000),
         final_gan=RECIPES['small-batch'].gan, train=replace(RECIPES['small-batch'].train, finalists=1)),
     'paper-digits': _paper_digits,
