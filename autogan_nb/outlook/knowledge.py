@@ -89,7 +89,7 @@ def read_known(
         if not path.exists(): raise FileNotFoundError(f'{path} does not exist: expected a run folder or a .jsonl file in `known`')
         if not path.is_dir() and objective != 'fid': raise ValueError(f'{path} knows FIDs only, but the objective is {objective}')
         rows += (found := (_of_run if path.is_dir() else _of_study)(path, objective))
-        if not found: raise ValueError(f'{path} holds no trained candidates: expected a run folder or rows of `autogan_main_job --what curves`')
+        if not found: raise ValueError(f'{path} holds no trained candidates: expected a run, or rows of `autogan_main_job --what curves`')
     return centred(rows)
 
 # %% ../../nbs/outlook/156_knowledge.ipynb #9d34ed28
