@@ -71,7 +71,10 @@ def longer_row(
     return round(evaluate(training.generator, evaluator, plan.eval_images, seed, ema=True).fid, 4)
 
 # %% ../../nbs/tools/126_main_job.ipynb #b49cbd8b
-def _where(preset): return dict(data=preset.data, space=preset.search.space, steps=preset.train.steps)
+def _where(preset):
+    "Return the settings by which jobs are told apart"
+    gan = preset.final_gan
+    return dict(data=preset.data, space=preset.search.space, steps=preset.train.steps, batch=gan.d_batch, rate=gan.g_lr)
 
 def _name(key): return '-'.join(str(value) for value in key.values() if not isinstance(value, list)) # of a folder
 def _rows_of(path, preset): return [row for row in read_rows(path) if _where(preset).items() <= row.items()] # a table's for a job
