@@ -490,7 +490,7 @@ MISTAKES = [
     ('autogan_search --estimation halving --preset paper-digits', '--rungs is empty'),
     ('autogan_search --rungs 100,soon', "rungs has 'soon', expected steps such as 100"),
     ('autogan_search --rungs 100,50', '--rungs is (100, 50), expected ascending'),
-    ('autogan_search --rungs 2000', 'has 2000, expected a step up to the last one, 1,200'),
+    ('autogan_search --rungs 4000', 'has 4000, expected a step up to the last one, 3,000'),
     ('autogan_search --set search.keep=1', 'search.keep is 1'),
     ('autogan_search --set search.macs_of_a=0.01', 'raise the limit'),
     ('autogan_search --candidates 1 --finalists 2', '2 --finalists, but the --candidates are only 1'),
