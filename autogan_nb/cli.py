@@ -117,7 +117,8 @@ def autogan_search(options: SearchOptions):
         if settings.model: raise ValueError(f'model is {settings.model!r}, but models are trained, not searched: use autogan_train')
         if not run: needed('tools.halved').tell_idle(vars(options), settings)
         out = run.path if run else needed('practice.runs').check_new(options.out or f'runs/{_run_name(options, settings)}')
-        evaluator, executor = jobs.prepare(settings, options.device, options.quiet), needed('parallel.executors').executor_of(options)
+        evaluator = jobs.prepare(settings, options.device, options.quiet)
+        executor = needed('parallel.executors').executor_of(options, settings, evaluator.data.device)
         settings, clock = _timed(options, settings, evaluator)
         made = run or jobs.new_run(out, settings, options.seed, command=command_line('autogan_search', options, settings))
         job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet, clock)
@@ -129,8 +130,7 @@ def find_arch(text: str): # text: what `Architecture.parse` reads, or a run fold
     "Return the architecture that a text describes or a run selected; raise ValueError if there is none."
     found, parse = Path(text) / 'architectures.json', needed('search.space').Architecture.parse
     if not found.exists(): return parse(text)
-    chosen = lambda row: row.get('selected', row.get('kept'))           # `kept` in older runs
-    try: selected = next(row['arch'] for row in json.loads(found.read_text()) if chosen(row))
+    try: selected = next(row['arch'] for row in json.loads(found.read_text()) if row.get('selected', row.get('kept')))  # kept: older
     except (ValueError, TypeError, AttributeError, LookupError, StopIteration, RecursionError):
         raise ValueError(f'{found} does not say which architecture the run selected') from None
     return parse(selected)

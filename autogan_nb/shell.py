@@ -268,12 +268,12 @@ def from_module(
 @dataclass(frozen=True)
 class ExecutorOptions:
     "Who does the work that can be done at the same time."
-    executor: str = 'inline' # who does what can be done at the same time: inline (this process), processes (here), ray (a cluster)
+    executor: str = None # who does what can be done at the same time: inline (this process), processes, ray; what is faster by default
     at_once: int = None # how much to do at the same time; by default as much as there are cores
     address: str = None # of a Ray cluster: auto, or host:port; by default a new one on this machine
 
     def __post_init__(self):
-        if self.executor != 'inline': find_row('executor', self.executor, needed('parallel.executors').EXECUTORS)
+        if self.executor not in (None, 'inline'): find_row('executor', self.executor, needed('parallel.executors').EXECUTORS)
         if self.at_once is not None and self.at_once < 1: raise ValueError(f'at_once is {self.at_once}, expected at least 1')
 
 # %% ../nbs/05_shell.ipynb #386fc765

@@ -181,7 +181,7 @@ class SearchConfig(SharedConfig):
     top_k: int = 5 # K, number of beams and of finalists
     space: str = 'autogan' # what is searched, a row of `SPACES`: autogan is the paper's; in wide, cells may have other widths
     strategy: str = 'reinforce' # what proposes architectures: a row of `STRATEGIES`; random is the baseline to beat
-    known: tuple = () # what the strategy informed starts from: run folders, or .jsonl files of `autogan_main_job --what curves`
+    known: tuple = () # what the strategy informed starts from: run folders, or .jsonl files of `autogan_main_job`
     hidden: int = 100 # size of the controller's hidden state
     controller_lr: float = 3.5e-4 # learning rate of the controller's Adam
     entropy_weight: float = 1e-4 # weight of the entropy bonus, which favours undecided policies (the published code: 1e-3)

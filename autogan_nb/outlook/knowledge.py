@@ -62,10 +62,18 @@ def centred(
 
 # %% ../../nbs/outlook/156_knowledge.ipynb #4f18454f
 def _of_study(path, objective):
-    "Read the last figures of a study of curves."
-    try: return [(Architecture.parse(row['arch']), _last(row, objective), (str(path), row['data'], row['space'], row['steps']))
-                 for row in read_rows(path)]
-    except (KeyError, TypeError): raise ValueError(f'{path} holds other rows than those of `autogan_main_job --what curves`') from None
+    "Read the last figures of a study of curves, or what jobs measured at their first rung."
+    try: return [found for row in read_rows(path) for found in _of_row(row, path, objective)]
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f'{path} holds other rows than those of `autogan_main_job`, jobs or curves') from None
+
+def _of_row(row, path, objective):
+    where = str(path), row['data'], row['space'], row['steps']
+    if 'strategy' not in row: return [(Architecture.parse(row['arch']), _last(row, objective), where)]
+    firsts = {arch: min(fids, key=int) for arch, fids in row.get('rungs', {}).items()}      # older rows of jobs don't say
+    return [(Architecture.parse(arch), _rise(row['rungs'][arch][step], objective), (*where, step)) for arch, step in firsts.items()]
+
+def _rise(figure, objective): return -math.inf if figure is None else get_reward(objective).rise(figure)
 
 def _last(row, objective):
     if 'diverged' in row: return -math.inf
@@ -76,11 +84,10 @@ def _of_run(path, objective):
     runs, row = needed('practice.runs'), get_reward(objective)
     records = [r for r in runs.current(runs.RunFolder.open(path).records()) if r.get('kind') == 'rung' and r['rung'] == 1]
     if any(row.metric not in r for r in records): raise ValueError(f'{path} compared its candidates by another figure than {objective}')
-    rise = lambda figure: -math.inf if figure is None else row.rise(figure)
-    return [(Architecture.parse(r['arch']), rise(r[row.metric]), str(path)) for r in records]
+    return [(Architecture.parse(r['arch']), _rise(r[row.metric], objective), str(path)) for r in records]
 
 def read_known(
-    paths: tuple, # .jsonl files of `autogan_main_job --what curves`, or run folders
+    paths: tuple, # .jsonl files of `autogan_main_job`, jobs or curves, or run folders
     objective: str = 'fid', # a row of `REWARDS`; studies of curves know FIDs only
 ) -> list: # of (architecture, reward), rewards relative to the mean of their source
     "Read what earlier trainings say about architectures; FileNotFoundError if a path does not exist, ValueError if it holds nothing."
@@ -89,7 +96,7 @@ def read_known(
         if not path.exists(): raise FileNotFoundError(f'{path} does not exist: expected a run folder or a .jsonl file in `known`')
         if not path.is_dir() and objective != 'fid': raise ValueError(f'{path} knows FIDs only, but the objective is {objective}')
         rows += (found := (_of_run if path.is_dir() else _of_study)(path, objective))
-        if not found: raise ValueError(f'{path} holds no trained candidates: expected a run, or rows of `autogan_main_job --what curves`')
+        if not found: raise ValueError(f'{path} holds no trained candidates: expected a run, or rows of `autogan_main_job`')
     return centred(rows)
 
 # %% ../../nbs/outlook/156_knowledge.ipynb #9d34ed28

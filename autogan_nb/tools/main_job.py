@@ -7,17 +7,17 @@ __all__ = ['STOPS', 'EXTRACTOR_OF', 'job_row', 'longer_row', 'make_rows', 'Verdi
            'make_curves', 'replay', 'autogan_main_job']
 
 # %% ../../nbs/tools/126_main_job.ipynb #689fb084
-import math, shutil, time
+import json, math, shutil, time
 import numpy as np
 from fastcore.script import call_parse
 from pathlib import Path
 from typing import NamedTuple
 from dataclasses import replace
 from ..core import make_rng
-from ..files import add_rows, append_row, one_of, part_of, read_rows
+from ..files import add_rows, append_row, one_of, part_of, read_rows, write_atomic
 from ..metrics.evaluator import evaluate
 from ..practice.presets import Preset, configure
-from ..practice.runs import RunFolder
+from ..practice.runs import RunFolder, current
 from ..models.models import training_of
 from ..search.space import Architecture
 from ..strategies.costs import costed
@@ -39,7 +39,13 @@ def job_row(
     for part in ('fids', 'archs', 'macs', 'budget') if other else ():
         table[part] |= {name: value for name, value in other[part].items() if name in ('random', 'A')}
     table['fids'] = dict(sorted(table['fids'].items(), key=lambda pair: pair[1]))
-    return table | dict(seconds=round(time.process_time() - begin, 1))
+    return table | dict(rungs=_climbed(run), seconds=round(time.process_time() - begin, 1))
+
+def _climbed(run):
+    "Return the FIDs of all candidates: their architecture to the steps of a rung to the FID there, None if the training diverged."
+    found = {}
+    for r in current(run.records('rung')): found.setdefault(r['arch'], {})[str(r['steps'])] = r.get('fid') and round(r['fid'], 4)
+    return found
 
 def _table(job):
     "Run a whole job and return its table."
@@ -81,6 +87,16 @@ def _rows_of(path, preset): return [row for row in read_rows(path) if _where(pre
 
 def _past(strategy, preset): return dict(known=[Path(name).name for name in preset.search.known]) if strategy == 'informed' else {}
 
+def _others(preset, seed, folder):
+    "Leave out, in what an informed job knows from earlier ones, the job with its own seed: it would know its own end."
+    def without(path):
+        rows = [] if Path(path).is_dir() else read_rows(path)
+        if not any('rungs' in row for row in rows): return path
+        left = ''.join(json.dumps(row) + '\n' for row in rows if row['seed'] != seed)
+        write_atomic(found := folder / f'{Path(path).stem}-without-{seed}.jsonl', left.encode())
+        return str(found)
+    return replace(preset, search=replace(preset.search, known=tuple(map(without, preset.search.known))))
+
 def make_rows(
     path, # of the table, a .jsonl file
     seeds, # of the jobs
@@ -95,7 +111,9 @@ def make_rows(
     for seed, strategy in [(seed, strategy) for seed in [*seeds][part[0]::part[1]] for strategy in strategies]:
         key = dict(seed=seed, strategy=strategy) | _where(preset) | _past(strategy, preset)
         if any(key.items() <= row.items() for row in read_rows(path)): continue
-        settings, folder = replace(preset, search=replace(preset.search, strategy=strategy)), path.with_suffix('') / _name(key)
+        settings = replace(preset, search=replace(preset.search, strategy=strategy))
+        if strategy == 'informed': settings = _others(settings, seed, path.with_suffix(''))
+        folder = path.with_suffix('') / _name(key)
         others = (row for row in _rows_of(path, preset) if row['seed'] == seed)
         row = job_row(seed, settings, evaluator, folder, next(others, None))
         if longer: row['fids']['random, same budget'] = longer_row(seed, settings, evaluator, row)
