@@ -490,7 +490,7 @@ MISTAKES = [
     ('autogan_search --estimation halving --preset paper-digits', '--rungs is empty'),
     ('autogan_search --rungs 100,soon', "rungs has 'soon', expected steps such as 100"),
     ('autogan_search --rungs 100,50', '--rungs is (100, 50), expected ascending'),
-    ('autogan_search --rungs 4000', 'has 4000, expected a step up to the last one, 3,000'),
+    ('autogan_search --rungs 5000', 'has 5000, expected a step up to the last one, 4,000'),
     ('autogan_search --set search.keep=1', 'search.keep is 1'),
     ('autogan_search --set search.macs_of_a=0.01', 'raise the limit'),
     ('autogan_search --candidates 1 --finalists 2', '2 --finalists, but the --candidates are only 1'),
@@ -655,7 +655,7 @@ def test_help_has_groups_and_the_defaults_of_the_preset():
     heads = [line[:-1] for line in text.splitlines() if line and line[0] != ' ' and line.endswith(':')]
     assert heads == ['data', 'search', 'training', 'measuring', 'running']
     def shown(text, option): return ' '.join(text[text.index(f'  {option} '):].split('\n\n')[0].split('\n  -')[0].split())
-    defaults = dict(steps=3000, iterations=12, grow_after='4,8', seed=0, eval_images=5000, precision='float32', extractor='digits')
+    defaults = dict(steps=4000, iterations=12, grow_after='4,8', seed=0, eval_images=5000, precision='float32', extractor='digits')
     for option, default in defaults.items():
         assert shown(text, '--' + option.replace('_', '-')).endswith(f'(default: {default})'), option
     paper = help_text(cli.autogan_search, ['paper-cifar10', '--recipe', 'strong', '--help'])
@@ -730,7 +730,7 @@ def test_order_of_precedence(tmp_path):
     steps = [words_to_settings(f'autogan_search {words}')[1].train.steps for words in
              ('', '--recipe paper', f'--recipe paper --config {file}', f'--steps 200 --recipe paper --config {file}',
               f'--set train.steps=100 --steps 200 --recipe paper --config {file}')]
-    assert steps == [3000, 50_000, 300, 200, 100]
+    assert steps == [4000, 50_000, 300, 200, 100]
 
 
 def test_config_files(finished, tmp_path):

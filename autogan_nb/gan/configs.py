@@ -80,8 +80,8 @@ RECIPES = {
                      TrainConfig(500 * 391, decay_lr=True, eval_every=5 * 391)),
     'digits': Recipe(_small, _short),
     'modern': _modern,
-    'small-batch': Recipe(replace(_modern.gan, g_width=16, d_width=16, d_batch=16, g_batch=16, g_lr=3.2e-3, d_lr=3.2e-3),
-                          replace(_modern.train, steps=3000)),
+    'small-batch': Recipe(replace(_modern.gan, g_width=16, d_width=16, d_batch=16, g_batch=16, g_lr=3.2e-3, d_lr=3.2e-3,
+                                  techniques=(*_modern.gan.techniques, 'warmup=0.03')), replace(_modern.train, steps=4000)),
     'r3gan': Recipe(replace(_modern.gan, terms=('r1=0.5@4', 'r2=0.5@4'), g_width=16, d_width=16, g_lr=4e-3, d_lr=4e-3,
                             g_layers=('r3',), d_layers=('r3',)), _modern.train), # for the architecture R3
 }
