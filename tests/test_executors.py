@@ -229,6 +229,19 @@ def test_a_full_disk_on_a_node(tmp_path, monkeypatch):
     finally: subprocess.run(['umount', '-l', place], capture_output=True)
 
 
+@pytest.mark.parametrize('function', ['nap', 'own'])
+def test_a_script_without_a_guard(tmp_path, function):
+    "Workers don't run it again, unless its own functions are the work."
+    (tmp_path/'script.py').write_text(f'''
+from autogan_nb.parallel.executors import Processes, nap
+def own(shared, seconds): return nap(shared, seconds)
+if {function == 'nap'} or __name__ == '__main__':
+    print(len(list(Processes(2).run({function}, [0., 0., 0.]))))
+''')
+    done = subprocess.run([sys.executable, 'script.py'], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, '3\n'), done.stderr
+
+
 @pytest.mark.parametrize('words, said', [(['--executor', 'foo'], "unknown executor 'foo'"),
                                          (['--executor', 'processes', '--at-once', '0'], 'at-once is 0'),
                                          (['--executor', 'ray', '--address', '127.0.0.1:9'], "there is no Ray cluster at '127.0.0.1:9'")])

@@ -7,15 +7,16 @@ __all__ = ['worker', 'EXECUTORS', 'LONG', 'Executor', 'Inline', 'stopping', 'cor
            'which_gpu', 'make_executor', 'fitting_executor', 'executor_of', 'make_rows']
 
 # %% ../../nbs/parallel/140_executors.ipynb #ebd5efe3
-import atexit, multiprocessing, os, pickle, shutil, signal, tempfile, threading, time
+import atexit, multiprocessing, os, pickle, shutil, signal, sys, tempfile, threading, time
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from fastcore.basics import patch
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from ..settings import find_row
 from ..shell import needed
 
@@ -108,6 +109,14 @@ class Processes(Executor):
         return self.wanted or max(1, len(gpus_here()) if self.gpus else cores())
 
 # %% ../../nbs/parallel/140_executors.ipynb #36c41d8e
+@contextmanager
+def _hidden_main(fn):
+    "Hide the main module from workers that start now, unless the function is in it: a script without a guard would begin again in each."
+    main = sys.modules['__main__']
+    if fn.__module__ != '__main__': sys.modules['__main__'] = ModuleType('__main__')
+    try: yield
+    finally: sys.modules['__main__'] = main
+
 @patch
 def _submit(self: Processes, fn, file, task):
     "Give a task to the pool, and start the pool if there is none."
@@ -116,7 +125,8 @@ def _submit(self: Processes, fn, file, task):
         places, gpus = self.context.SimpleQueue(), gpus_here() if self.gpus else [None]
         for i in range(self.at_once): places.put(gpus[i % len(gpus)])
         self.pool = ProcessPoolExecutor(self.at_once, self.context, _begin, (self.flag, self.threads, places))
-    try: return self.pool.submit(_do, fn, file, task)
+    try:
+        with _hidden_main(fn): return self.pool.submit(_do, fn, file, task)                # may start a worker
     except BrokenProcessPool: return self._renewed()._submit(fn, file, task)
 
 @patch
