@@ -13,11 +13,12 @@ from .evolution import Remembering
 
 # %% ../../nbs/strategies/54_predictor.ipynb #54650d2d
 def kernel(
-    a, # (n, F) one-hot vectors
-    b, # (m, F) one-hot vectors of the same decisions
+    a, # (n, F) one-hot vectors, or others
+    b, # (m, F) vectors of the same decisions
 ) -> torch.Tensor: # (n, m), 1 for equal architectures
     "Compare architectures by the number of decisions on which they agree, squared"
-    return ((1 + a @ b.T) / (1 + a[0].sum()))**2
+    own = lambda x: 1 + x.square().sum(1)                                                   # the same for all one-hot vectors
+    return (1 + a @ b.T)**2 / torch.outer(own(a), own(b))
 
 # %% ../../nbs/strategies/54_predictor.ipynb #1b01f951
 def fit_predict(
