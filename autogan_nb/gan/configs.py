@@ -178,7 +178,7 @@ class SearchConfig(SharedConfig):
     controller_steps: int = 30 # learning steps of the strategy in each iteration
     controller_batch: int = 1 # architectures per learning step (the published code: 1)
     candidates: int = 10 # M, number of different candidates that are ranked at each growth step and at the end
-    top_k: int = 5 # K, number of beams and of finalists
+    top_k: int = 5 # K, number of beams, and of architectures that a search ends with
     space: str = 'autogan' # what is searched, a row of `SPACES`: autogan is the paper's; in wide, cells may have other widths
     strategy: str = 'reinforce' # what proposes architectures: a row of `STRATEGIES`; random is the baseline to beat
     known: tuple = () # what the strategy informed starts from: run folders, or .jsonl files of `autogan_main_job`

@@ -303,7 +303,7 @@ def make_server(
     host: str = '127.0.0.1', # name or address to listen at
     port: int = 8000, # 0: a free one
 ) -> Server:
-    "Make a server of the pages of all runs; ValueError or OSError if the folder, the host or the port are no good."
+    "Make a server of the pages of all runs; ValueError or OSError if the folder, the host or the port can't be used."
     site, kind = RunsPage(root), type('Server', (Server,), dict(address_family=socket.AF_INET6 if ':' in host else socket.AF_INET))
     if not 0 <= port <= 65535: raise ValueError(f'port is {port}, expected 0 to 65535')
     try: return kind((host, port), partial(Handler, site))

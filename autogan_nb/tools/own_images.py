@@ -85,7 +85,7 @@ def suitable_extractor(
     "Choose the network that measures the images."
     if data in KNOWN: return KNOWN[data], 'a classifier trained on this kind of images'
     if gpu and at_hand: return 'inception', 'the network of published figures'
-    why = "Inception's weights are not in the cache and can't be downloaded" if gpu else 'Inception would take hours without a GPU'
+    why = "Inception's weights are not in the cache and can't be downloaded" if gpu else 'Inception would take over an hour without a GPU'
     return 'own', f'features trained on these images; {why} (--extractor inception)'
 
 # %% ../../nbs/tools/122_own_images.ipynb #5f71b076
