@@ -92,18 +92,18 @@ def _is_finished(options, settings):
     if not options.resume or not Path(options.resume, 'scores.json').exists(): return False
     return settings == needed('practice.presets').preset_from(needed('practice.runs').RunFolder.open(options.resume).config['preset'])
 
-def _timed(options, settings, evaluator, arch=None):
+def _timed(options, settings, evaluator, arch=None, workers=1):
     "Fit a new job into --hours if they are given; say how long it will take; return its settings and a `Clock`, None if nobody looks."
     fit = options.hours is not None and not options.resume
     if (options.quiet or needed('loops').team().size > 1) and not fit or _is_finished(options, settings): return settings, None
     estimating, n, device = needed('tools.estimate'), len(evaluator.data), evaluator.data.device
     arch = arch and needed('search.space').Architecture.parse(arch)
-    try: costs = estimating.measure_costs(settings, evaluator, arch)
+    try: costs = estimating.measure_costs(settings, evaluator, arch, workers)
     except (ArithmeticError, MemoryError, RuntimeError) as error:
         if fit: raise
         return settings, warnings.warn(f'the time could not be estimated: {error}')
-    if fit: settings = estimating.fitted(settings, costs, options.hours, n, device, arch, asked_for(options))
-    estimate = estimating.Estimate(estimating.whole_work(settings, n, device, arch), costs)
+    if fit: settings = estimating.fitted(settings, costs, options.hours, n, device, arch, asked_for(options), workers)
+    estimate = estimating.Estimate(estimating.whole_work(settings, n, device, arch, workers), costs)
     if not options.quiet: print(f'the whole job takes {estimate}', file=sys.stderr)
     return settings, estimating.Clock(estimate, settings)
 
@@ -119,7 +119,7 @@ def autogan_search(options: SearchOptions):
         out = run.path if run else needed('practice.runs').check_new(options.out or f'runs/{_run_name(options, settings)}')
         evaluator = jobs.prepare(settings, options.device, options.quiet)
         executor = needed('parallel.executors').executor_of(options, settings, evaluator.data.device)
-        settings, clock = _timed(options, settings, evaluator)
+        settings, clock = _timed(options, settings, evaluator, workers=executor.at_once)
         made = run or jobs.new_run(out, settings, options.seed, command=command_line('autogan_search', options, settings))
         job = jobs.Job(jobs.record(made, settings, evaluator.data), evaluator, options.quiet, clock)
         job.units = needed('parallel.units').units_of(job, executor)
