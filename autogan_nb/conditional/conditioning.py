@@ -212,5 +212,8 @@ def conditioned(
     row = find_row('conditional', name, CONDITIONALS)
     if n_classes < 2: raise ValueError(f'n_classes is {n_classes}, expected at least 2')
     g_layers, d_layers = (*gan.g_layers, f'{row.g_layer}={n_classes}'), (*gan.d_layers, f'{row.d_layer}={n_classes}')
-    loss, terms = row.loss or gan.loss, (*gan.terms, *row.terms)
+    own = {_name_of(text) for text in gan.terms}                                            # with a weight of the user's choice
+    loss, terms = row.loss or gan.loss, (*gan.terms, *(text for text in row.terms if _name_of(text) not in own))
     return replace(gan, n_classes=n_classes, g_layers=g_layers, d_layers=d_layers, loss=loss, terms=terms)
+
+def _name_of(term): return term.partition('@')[0].partition('=')[0]
