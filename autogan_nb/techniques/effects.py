@@ -44,7 +44,7 @@ class Bed:
         return Evaluator(get_extractor(self.extractor, 'cpu', True, data), data, 10, metrics=('score', 'fid', 'pr'))
 
 _digits = Bed('digits', 'digits', 'digits', 5000)
-_wide = replace(RECIPES['digits'].gan, g_lr=2e-3, d_lr=2e-3) # the digits preset's widths
+_wide = replace(RECIPES['digits'].gan, g_lr=2e-3, d_lr=2e-3) # the widths of the recipe `digits`
 BEDS = {bed.name: bed for bed in (_digits, Bed('fashion', 'fashion-mnist', 'fashion', 10_000),
                                   replace(_digits, name='minutes', gan=_wide, steps=1_400),
                                   replace(_digits, name='longer', gan=_wide, steps=4_000))}
