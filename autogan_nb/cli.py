@@ -130,7 +130,7 @@ def find_arch(text: str): # text: what `Architecture.parse` reads, or a run fold
     "Return the architecture that a text describes or a run selected; raise ValueError if there is none."
     found, parse = Path(text) / 'architectures.json', needed('search.space').Architecture.parse
     if not found.exists(): return parse(text)
-    try: selected = next(row['arch'] for row in json.loads(found.read_text()) if row.get('selected', row.get('kept')))  # kept: older
+    try: selected = next(row['arch'] for row in json.loads(found.read_text()) if row.get('selected', row.get('kept')))  # old runs: kept
     except (ValueError, TypeError, AttributeError, LookupError, StopIteration, RecursionError):
         raise ValueError(f'{found} does not say which architecture the run selected') from None
     return parse(selected)
