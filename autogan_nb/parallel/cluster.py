@@ -9,7 +9,7 @@ __all__ = ['Cluster']
 import os, signal, socket, subprocess, sys, threading
 from contextlib import contextmanager
 from fastcore.basics import patch
-from .executors import Executor, worker
+from .executors import Executor, Waiting, worker
 
 # %% ../../nbs/parallel/142_cluster.ipynb #678c6d44
 @contextmanager
@@ -102,11 +102,11 @@ def run(self: Cluster, fn, tasks, shared=None, check=None):
     self._check()
     needs = dict(num_cpus=self.threads, num_gpus=self.gpus, max_retries=self.retries)
     do, kept = self.ray.remote(**needs)(_in_worker), self._put(shared)
-    waiting, busy = list(enumerate(tasks))[::-1], {}
+    waiting, busy = Waiting(tasks), {}
     try:
         while waiting or busy:
             while waiting and len(busy) < (self.wanted or len(tasks)):
-                number, task = waiting.pop()
+                number, task = waiting.popleft()
                 busy[do.remote(fn, self.threads, kept, task)] = number
             if check: check()
             done, _ = self.ray.wait(list(busy), timeout=.2)

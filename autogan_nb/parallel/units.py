@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Unit', 'CurveLog', 'UnitRun', 'FlagSignals', 'JobFacts', 'NodeError', 'check_node', 'do_unit', 'UnitRunner',
-           'train_alone', 'measure_archs', 'SpreadRewards', 'units_of']
+           'train_to', 'measure_archs', 'SpreadRewards', 'units_of']
 
 # %% ../../nbs/parallel/141_units.ipynb #f7302bbc
 import os, pickle, platform, secrets, shutil, signal, tempfile, time, torch
@@ -32,6 +32,8 @@ class Unit:
     args: dict = field(default_factory=dict) # plain values
     state: dict = field(default_factory=dict) # what of the job's state it starts from
     files: dict = field(default_factory=dict) # path in the run folder to bytes: what it reads there
+    begin: int = 0 # generator step at which its training begins
+    end: int = 1 # and that it reaches
 
 # %% ../../nbs/parallel/141_units.ipynb #58681867
 class CurveLog(Log):
@@ -43,7 +45,6 @@ class CurveLog(Log):
     def lengths(self): return {self.path.name: self.length()}
     def cut(self, lengths): super().cut(lengths.get(self.path.name, 0))
 
-# %% ../../nbs/parallel/141_units.ipynb #c8c1141c
 class UnitRun(RunFolder):
     "The run folder of a unit."
     def __init__(self, path, config, versions):
@@ -53,7 +54,6 @@ class UnitRun(RunFolder):
     @property
     def points(self) -> list: return self._curves.records() # of dicts with a step and values
 
-# %% ../../nbs/parallel/141_units.ipynb #760d9613
 class FlagSignals:
     "What a unit's job listens to: the flag by which its worker is asked to stop."
     number = property(lambda self: signal.SIGTERM if stopping() else None)
@@ -188,16 +188,16 @@ class UnitRunner:
 # %% ../../nbs/parallel/141_units.ipynb #8dc59285
 @patch
 def do(self: UnitRunner,
-    units: list, # of `Unit`s
+    units: list, # of `Unit`s; the caller may append more
     what: str, # shown by the progress bar
-    begin: int = 0, # generator step at which their trainings begin
-    end: int = 1, # generator step that they reach
+    total: int = None, # generator steps of all of them; None: of those that are there now
 ): # iterator of (`Unit`, its state), as they are done; when the caller goes on, it has saved what it needs
     "Do units, and take over their logs, curves and files."
     self._tidy(units)
     write_atomic(self.folder / 'token', self.facts.token.encode())
-    with progress_bar(total=(end - begin) * len(units), desc=f'{what}, {self.executor.at_once} at a time', quiet=self.job.quiet) as bar:
-        watch = _Watch(self, units, bar, begin, end)
+    total = total or sum(unit.end - unit.begin for unit in units)
+    with progress_bar(total=total, desc=f'{what}, {self.executor.at_once} at a time', quiet=self.job.quiet) as bar:
+        watch = _Watch(self, units, bar)
         for number, files in self.executor.run(do_unit, units, self.facts, watch):
             for name, content in (files or {}).items(): write_atomic(self.folder / units[number].name / name, content)
             yield units[number], self._adopt(units[number])
@@ -228,8 +228,8 @@ def _adopt(self: UnitRunner, unit):
 # %% ../../nbs/parallel/141_units.ipynb #50fb1d26
 class _Watch:
     "Show how far units are, and raise `Stopped` after a signal."
-    def __init__(self, runner, units, bar, begin, end):
-        self.runner, self.units, self.bar, self.begin, self.end, self.done, self.calls = runner, units, bar, begin, end, set(), 0
+    def __init__(self, runner, units, bar):
+        self.runner, self.units, self.bar, self.done, self.calls = runner, units, bar, set(), 0
 
     def __call__(self):
         self.runner.job.signals.check()
@@ -241,38 +241,48 @@ class _Watch:
         self._show()
 
     def _show(self):
-        far = [self.end if i in self.done else self._seen(unit) for i, unit in enumerate(self.units)]
-        self.bar.update(max(0, sum(step - self.begin for step in far) - self.bar.n))
+        far = sum((unit.end if i in self.done else self._seen(unit)) - unit.begin for i, unit in enumerate(self.units))
+        self.bar.update(max(0, far - self.bar.n))
 
     def _seen(self, unit):
-        "Return the last step that a unit has logged, between `begin` and `end`."
+        "Return the last step that a unit has logged, between its first and its last."
         try: steps = [r['step'] for r in UnitRun.open(self.runner.folder / unit.name).records('train')]
         except (OSError, ValueError): steps = []
-        return min(self.end, max([self.begin, *steps]))
+        return min(unit.end, max([unit.begin, *steps]))
 
 # %% ../../nbs/parallel/141_units.ipynb #b0369f4c
-def train_alone(
+def train_to(
     job, # a `Job` of a worker
     name: str, # of the contender
     arch: str, # its architecture
+    until: int, # generator step
 ):
-    "Train, measure and save one contender."
-    needed('practice.trainings').run_trainings(job, {name: needed('search.space').Architecture.parse(arch)})
+    "Train a contender to a step; measure and save it if that is its last one."
+    parts, named = needed('practice.trainings'), {name: needed('search.space').Architecture.parse(arch)}
+    parts.run_trainings(job, named) if until == job.preset.train.steps else parts.train_group(job, named, until)
 
-# %% ../../nbs/parallel/141_units.ipynb #124969d3
 @patch
 def train(self: UnitRunner,
     named: dict, # name to `Architecture`
 ) -> list: # of groups that are left to train: none
     "Train and measure contenders, and save the scores of each as they come."
-    job, begun = self.job, self.job.state.get('trainings') or {}
+    job, steps = self.job, self.job.preset.train.steps
+    piece = 5 * max(1, steps // 20) if len(named) > self.executor.at_once else steps
     def unit(name):
-        state = dict(trainings={name: begun[name]} if name in begun else None, start=job.state.get('start'))
-        return Unit(file_name(name), 'parallel.units:train_alone', dict(name=name, arch=str(named[name])), state)
-    for done, state in self.do([unit(name) for name in named], f'train {len(named)} contenders', 0, job.preset.train.steps):
-        left = {name: its for name, its in (job.state.get('trainings') or {}).items() if name not in state['scores']}
+        begun = (job.state.get('trainings') or {}).get(name)
+        begin = begun['loop']['logged'] if begun else 0
+        end = min(steps, begin - begin % piece + piece)
+        args = dict(name=name, arch=str(named[name]), until=end)
+        where, state = f'{file_name(name)}-to-{end}', dict(trainings=begun and {name: begun}, start=job.state.get('start'))
+        return Unit(where, 'parallel.units:train_to', args, state, begin=begin, end=end)
+    units = [unit(name) for name in named]
+    for done, state in self.do(units, f'train {len(named)} contenders', sum(steps - unit.begin for unit in units)):
+        scores = job.state.get('scores', {}) | state.get('scores', {})
+        trainings = (job.state.get('trainings') or {}) | (state['trainings'] or {})
+        left = {name: its for name, its in trainings.items() if name not in scores}
         classes = dict(classes=job.state.get('classes', {}) | state['classes']) if 'classes' in state else {}
-        job.save(scores=job.state.get('scores', {}) | state['scores'], trainings=left or None, **classes)
+        job.save(scores=scores, trainings=left or None, **classes)
+        if done.end < steps: units.append(unit(done.args['name']))
     return []
 
 # %% ../../nbs/parallel/141_units.ipynb #e37cb5eb

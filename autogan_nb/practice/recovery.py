@@ -8,7 +8,6 @@ __all__ = ['fault_facts', 'Recovery', 'log_faults', 'Stopped', 'StopSignals']
 # %% ../../nbs/practice/101_recovery.ipynb #9e534c80
 import copy, os, signal
 from ..loops import Callback, NonFiniteError, out_of_memory
-from .runs import current
 
 # %% ../../nbs/practice/101_recovery.ipynb #3b4e3502
 def fault_facts(
@@ -22,7 +21,7 @@ def fault_facts(
 class Recovery(Callback):
     "Go back to the latest snapshot after a fault; FloatingPointError after too many faults"
     def __init__(self, limit: int = 3): # faults to recover from; the next one ends the run
-        self.limit, self.snapshot, self.faults = limit, None, []
+        self.limit, self.snapshot, self.faults, self.logged = limit, None, [], 0
 
     def begin(self, loop): self.snapshot = copy.deepcopy(loop.state())
     def end(self, loop, record): self.snapshot = None # the next unit takes its own snapshot
@@ -46,8 +45,11 @@ class Recovery(Callback):
         if min(trained.batches) < 2: raise error
         trained.use_batches(*(n // 2 for n in trained.batches))
 
-    def state_dict(self, loop): return dict(snapshot=self.snapshot, faults=list(self.faults))
-    def load_state_dict(self, state): self.snapshot, self.faults = state['snapshot'], list(state['faults'])
+    def state_dict(self, loop): return dict(snapshot=self.snapshot, faults=list(self.faults), logged=self.logged)
+
+    def load_state_dict(self, state):
+        self.snapshot, self.faults = state['snapshot'], list(state['faults'])
+        self.logged = state.get('logged', len(self.faults))
 
 # %% ../../nbs/practice/101_recovery.ipynb #37161018
 def log_faults(
@@ -56,9 +58,8 @@ def log_faults(
     recovery: Recovery, # its callback
 ):
     "Log the faults that are not in the log yet."
-    if not recovery.faults: return
-    logged = sum((record.get('kind'), record.get('name')) == ('fault', name) for record in current(run.records()))
-    for fault in recovery.faults[logged:]: run.log(kind='fault', name=name, **fault)
+    for fault in recovery.faults[recovery.logged:]: run.log(kind='fault', name=name, **fault)
+    recovery.logged = len(recovery.faults)
 
 # %% ../../nbs/practice/101_recovery.ipynb #5045c412
 class Stopped(BaseException):

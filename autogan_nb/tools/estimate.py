@@ -77,8 +77,9 @@ def training_work(
     "List what the trainings from scratch do, and their evaluations."
     config, size, begun = preset.train, preset.size, 0
     if preset.search.rungs and trained > 1: begun = rungs_of(preset.search, config).steps[-1]           # where the finalists begin
-    in_turn = lambda n: in_rounds(n, device, workers)
+    in_turn, total = lambda n: in_rounds(n, device, workers), trained * config.steps - finalists * begun
     rounds = in_turn(trained - finalists * bool(begun)) * begun + in_turn(trained) * (config.steps - begun)
+    if workers > 1 and device.type == 'cpu': rounds = max(config.steps, total / workers)                # they take turns
     during = math.ceil(config.steps / config.eval_every) if config.eval_every else 0
     measured = (during + 1) * (in_turn(trained) if workers > 1 else trained) + (finalists if finalists > 1 else 0)
     return [Work('step', size, rounds, 'training'), Work('image', size, measured * config.eval_images + 2 * images, 'measuring')]

@@ -95,9 +95,10 @@ def _climb_spread(job, ladder, numbers, rung, rungs):
     def unit(i):
         files = {f'rungs/{i:04d}.pt': _store(job).read(i)} if rung else {}
         state = dict(halving=kept, trainings={name: its for name, its in begun.items() if name == _name(i)} or None)
-        return units.Unit(f'{file_name(_name(i))}-rung-{rung + 1}', 'tools.halved:climb_alone', dict(i=i, rung=rung), state, files)
-    what, before = f'train {len(numbers)} candidates to rung {rung + 1} of {len(rungs.steps)}', rungs.steps[rung - 1] if rung else 0
-    for done, state in job.units.do([unit(i) for i in numbers], what, before, rungs.steps[rung]):
+        steps = dict(begin=rungs.steps[rung - 1] if rung else 0, end=rungs.steps[rung])
+        return units.Unit(f'{file_name(_name(i))}-rung-{rung + 1}', 'tools.halved:climb_alone', dict(i=i, rung=rung), state, files, **steps)
+    what = f'train {len(numbers)} candidates to rung {rung + 1} of {len(rungs.steps)}'
+    for done, state in job.units.do([unit(i) for i in numbers], what):
         ladder.rewards[done.args['i']] = state['halving']['rewards'][done.args['i']]
         left = {name: its for name, its in (job.state.get('trainings') or {}).items() if name != _name(done.args['i'])}
         job.save(halving=asdict(ladder), climbed=job.state.get('climbed', 0) + state['climbed'], trainings=left or None)
