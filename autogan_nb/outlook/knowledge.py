@@ -62,7 +62,7 @@ def centred(
 
 # %% ../../nbs/outlook/156_knowledge.ipynb #4f18454f
 def _of_study(path, objective):
-    "Read the last figures of a study of curves, or what jobs measured at their first rung."
+    "Read the last figures of a study of curves, or what jobs measured at their first rung and at the end."
     try: return [found for row in read_rows(path) for found in _of_row(row, path, objective)]
     except (KeyError, TypeError, AttributeError):
         raise ValueError(f'{path} holds other rows than those of `autogan_main_job`, jobs or curves') from None
@@ -71,7 +71,9 @@ def _of_row(row, path, objective):
     where = str(path), row['data'], row['space'], row['steps']
     if 'strategy' not in row: return [(Architecture.parse(row['arch']), _last(row, objective), where)]
     firsts = {arch: min(fids, key=int) for arch, fids in row.get('rungs', {}).items()}      # older rows of jobs don't say
-    return [(Architecture.parse(arch), _rise(row['rungs'][arch][step], objective), (*where, step)) for arch, step in firsts.items()]
+    ends = [(arch, row['fids'][name], 'end') for name, arch in row.get('archs', {}).items()]
+    found = [(arch, row['rungs'][arch][step], step) for arch, step in firsts.items()] + ends
+    return [(Architecture.parse(arch), _rise(figure, objective), (*where, when)) for arch, figure, when in found]
 
 def _rise(figure, objective): return -math.inf if figure is None else get_reward(objective).rise(figure)
 
@@ -97,7 +99,7 @@ def read_known(
         if not path.is_dir() and objective != 'fid': raise ValueError(f'{path} knows FIDs only, but the objective is {objective}')
         rows += (found := (_of_run if path.is_dir() else _of_study)(path, objective))
         if not found: raise ValueError(f'{path} holds no trained candidates: expected a run, or rows of `autogan_main_job`')
-    return centred(rows)
+    return centred([*dict.fromkeys(rows)])                                        # jobs with the same seed share their rivals
 
 # %% ../../nbs/outlook/156_knowledge.ipynb #9d34ed28
 def left_out(
