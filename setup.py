@@ -17,7 +17,7 @@ setup(
     author=cfg['author'], author_email=cfg['author_email'], license=licenses[cfg['license']], url=cfg['git_url'],
     long_description=readme.read_text(encoding='utf-8') if readme.exists() else '', long_description_content_type='text/markdown',
     packages=find_packages(include=[cfg['lib_path'], cfg['lib_path'] + '.*']),
-    package_data={cfg['lib_path']: ['pretrained/*.safetensors', 'report.ipynb']},
+    package_data={cfg['lib_path']: ['pretrained/*.safetensors', 'pretrained/*.gz', 'report.ipynb']},
     python_requires=f">={cfg['min_python']}",
     classifiers=[f'Programming Language :: Python :: {version}' for version in cfg['python_versions'].split()],
     install_requires=shlex.split(cfg['requirements']),

@@ -275,7 +275,7 @@ def _joined(parts, tables):
     "Return the facts of the parts and the rows of all trainings; ValueError if the parts were made differently"
     abouts, read = zip(*map(read_part, parts))
     about = dict(_about(tables), versions=abouts[0]['versions'], machine=sorted({a['machine'] for a in abouts}))
-    differ = dict(tables=any(about['tables'].get(name) != its for a in abouts for name, its in a['tables'].items()),
+    differ = dict(tables=any(a['tables'].get(name, its) != its for a in abouts for name, its in about['tables'].items()),
                   versions=any(a['versions'] != about['versions'] for a in abouts))
     for key in filter(differ.get, differ): raise ValueError(f'the parts were made with other {key}: expected the same in all')
     return about, {(t['table'], t['arch'], t['seed']): t['rows'] for part in read for t in part}
@@ -286,7 +286,7 @@ COLUMNS = ('arch', 'seed', 'steps', 'diverged', 'params', 'macs', 'seconds', *FI
 def pack(
     parts: list, # paths from `make_part`
     path, # the file to write, by convention .json.gz
-    tables: dict = TABLES, # what the file holds; a part may hold only some of them
+    tables: dict = TABLES, # what the file holds; a part may hold only some of them, or others as well
 ) -> dict: # table's name to how many trainings are missing
     "Join parts into one compressed file with a header and a checksum; ValueError if they were made differently"
     (about, trained), rows, missing = _joined(parts, tables), {name: [] for name in tables}, dict.fromkeys(tables, 0)
