@@ -147,7 +147,6 @@ def do_unit(
     finally:
         if own: shutil.rmtree(own, ignore_errors=True)
 
-# %% ../../nbs/parallel/141_units.ipynb #525e611f
 def _work(folder, facts, unit):
     "Do what is left of a unit in its folder."
     with _open(folder, facts, unit) as run:
@@ -205,7 +204,6 @@ def do(self: UnitRunner,
             watch.finish(number)
     shutil.rmtree(self.folder)
 
-# %% ../../nbs/parallel/141_units.ipynb #3b4cbc09
 @patch
 def _tidy(self: UnitRunner, units):
     "Remove the folders of units that are none of these."
@@ -213,7 +211,6 @@ def _tidy(self: UnitRunner, units):
     for folder in self.folder.glob('*'):
         if folder.is_dir() and folder.name not in known: shutil.rmtree(folder)
 
-# %% ../../nbs/parallel/141_units.ipynb #986b7ea8
 @patch
 def _adopt(self: UnitRunner, unit):
     "Take over the log, the curves and the files of a unit, and return its state."
@@ -275,14 +272,20 @@ def train(self: UnitRunner,
         args = dict(name=name, arch=str(named[name]), until=end)
         where, state = f'{file_name(name)}-to-{end}', dict(trainings=begun and {name: begun}, start=job.state.get('start'))
         return Unit(where, 'parallel.units:train_to', args, state, begin=begin, end=end)
-    units = [unit(name) for name in named]
-    for done, state in self.do(units, f'train {len(named)} contenders', sum(steps - unit.begin for unit in units)):
+    waiting = [unit(name) for name in named]
+    units, total = [], sum(steps - unit.begin for unit in waiting)
+    def hand_out(most):
+        waiting.sort(key=lambda unit: unit.begin)                                           # the most steps left come first
+        while waiting and len(units) < most: units.append(waiting.pop(0))
+    hand_out(self.executor.at_once)
+    for finished, (done, state) in enumerate(self.do(units, f'train {len(named)} contenders', total), 1):
         scores = job.state.get('scores', {}) | state.get('scores', {})
         trainings = (job.state.get('trainings') or {}) | (state['trainings'] or {})
         left = {name: its for name, its in trainings.items() if name not in scores}
         classes = dict(classes=job.state.get('classes', {}) | state['classes']) if 'classes' in state else {}
         job.save(scores=scores, trainings=left or None, **classes)
-        if done.end < steps: units.append(unit(done.args['name']))
+        if done.end < steps: waiting.append(unit(done.args['name']))
+        hand_out(self.executor.at_once + finished)
     return []
 
 # %% ../../nbs/parallel/141_units.ipynb #e37cb5eb
@@ -295,7 +298,6 @@ def _task(facts):
         return needed('practice.trainings').search_of(job, []).task
     finally: shutil.rmtree(folder, ignore_errors=True)
 
-# %% ../../nbs/parallel/141_units.ipynb #b960394f
 def measure_archs(
     phase: tuple, # (`JobFacts`, from a task's `reward_state`)
     texts: list, # architecture strings
@@ -307,7 +309,6 @@ def measure_archs(
     needed('search.dynamic_reset').load_reward_state(task, state)
     return [task.reward(task.trainer.G.space.parse(text)) for text in texts]
 
-# %% ../../nbs/parallel/141_units.ipynb #88c324b9
 class SpreadRewards(Rewards):
     "Rewards that an executor measures: each worker gets a share of the architectures."
     def __init__(self,
@@ -334,7 +335,6 @@ class SpreadRewards(Rewards):
         super().forget()
         self.phase = None
 
-# %% ../../nbs/parallel/141_units.ipynb #457058dc
 @patch
 def rewards(self: UnitRunner, task) -> SpreadRewards: # task: a `SharedGAN`
     "Return the rewards of a search, measured by the executor."
