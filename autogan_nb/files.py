@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['write_atomic', 'cache_folder', 'to_json', 'from_json', 'read_toml', 'read_rows', 'append_row', 'add_rows', 'machine',
-           'part_of', 'one_of', 'names_from', 'save_weights', 'load_weights', 'load_into', 'network_of', 'hub_file',
-           'HubModel']
+           'part_of', 'at_least_1', 'one_of', 'names_from', 'save_weights', 'load_weights', 'load_into', 'network_of',
+           'hub_file', 'HubModel']
 
 # %% ../nbs/02_files.ipynb #766c7d54
 import huggingface_hub, inspect, json, math, os, platform, reprlib
@@ -137,6 +137,11 @@ def part_of(text: str) -> tuple: # text: such as '0/2'; returns (which, of how m
     k, slash, n = text.partition('/')
     if slash and k.isdecimal() and n.isdecimal() and int(k) < int(n): return int(k), int(n)
     raise ArgumentTypeError(f'part is {text!r}, expected which of how many, from 0: 0/2 or 1/2')
+
+def at_least_1(text: str) -> int: # text: such as '100'
+    "Read a whole number of things."
+    if text.isdecimal() and int(text) > 0: return int(text)
+    raise ArgumentTypeError(f'expected a whole number, at least 1, got {text!r}')
 
 def one_of(*names): # of what may be given; returns a function from a text to the same text
     "Return a reader for the command line that accepts only these names."

@@ -16,11 +16,10 @@ from fastcore.script import call_parse
 from importlib.resources import files
 from typing import NamedTuple
 from ..core import make_rng
-from ..files import add_rows, part_of
+from ..files import add_rows, at_least_1, names_from, part_of
 from ..gan.configs import SearchConfig
 from ..metrics.protocol import METRICS
 from ..search.mlas import get_strategy
-from ..settings import unknown
 from .halving import Rungs, halving
 from .tables import FIGURES, Sized, Table, read_packed, tables_in
 
@@ -286,22 +285,15 @@ CONTENDERS |= {f'rungs, {name}': halved(name=name) for name in ('random', 'tpe',
 def _bench_of(text):
     "Read a benchmark from the file that a command line names"
     try: return read_bench(text)
-    except ValueError as error: raise ArgumentTypeError(str(error)) from None
-
-def _names_of(text):
-    "Read names of contenders"
-    names = [name.strip() for name in text.split(';')]
-    for name in names:
-        if name not in CONTENDERS: raise ArgumentTypeError(str(unknown(name, CONTENDERS, 'contender')))
-    return names
+    except (ValueError, FileNotFoundError) as error: raise ArgumentTypeError(str(error)) from None
 
 @call_parse
 def autogan_contest(
     bench: _bench_of = None, # file of a benchmark, from `pack` (in Python what `read_bench` returns); the package's own by default
     out: str = 'contest.jsonl', # file to append to; an interrupted contest continues from it
-    searches: int = 100, # of each contender
-    trainings: int = 60, # full trainings that a search may pay for
-    contenders: _names_of = None, # rows of `CONTENDERS`, separated by semicolons; all by default
+    searches: at_least_1 = 100, # of each contender
+    trainings: at_least_1 = 60, # full trainings that a search may pay for
+    contenders: names_from(CONTENDERS) = tuple(CONTENDERS), # rows of `CONTENDERS`, separated by semicolons; all by default
     part: part_of = (0, 1), # which of how many processes, such as 0/2
 ):
     "Let all contenders search all tables of a benchmark"
@@ -311,5 +303,5 @@ def autogan_contest(
         begin, budget = time.process_time(), trainings * bench[table].table.steps[-1]
         found = contest(bench[table], {contender: CONTENDERS[contender]}, budget, range(searches))[contender]
         return dict(choices=found, seconds=round(time.process_time() - begin, 1))
-    names, how = contenders or list(CONTENDERS), dict(searches=searches, trainings=trainings)
-    add_rows(out, [dict(table=table, contender=name) | how for table in bench for name in names], make, part)
+    how = dict(searches=searches, trainings=trainings)
+    add_rows(out, [dict(table=table, contender=name) | how for table in bench for name in contenders], make, part)

@@ -304,7 +304,8 @@ def pack(
 def read_packed(
     path, # from `pack`
 ) -> dict: # about, and rows: table's name to a list of rows
-    "Read a packed benchmark; ValueError if the file is damaged"
+    "Read a packed benchmark; ValueError if the file is damaged, FileNotFoundError if there is none"
+    if not Path(path).is_file(): raise FileNotFoundError(f'there is no file {path}: expected a benchmark that `pack` has written')
     try: checksum, _, body = gzip.decompress(Path(path).read_bytes()).decode().partition('\n')
     except (OSError, EOFError, UnicodeDecodeError, gzip.zlib.error) as error: raise ValueError(f'{path} is damaged: {error}') from None
     if hashlib.sha256(body.encode()).hexdigest() != checksum: raise ValueError(f'{path} is damaged: its checksum differs')
