@@ -267,7 +267,7 @@ def train(self: UnitRunner,
     piece = 5 * max(1, steps // 20) if len(named) > self.executor.at_once else steps
     def unit(name):
         begun = (job.state.get('trainings') or {}).get(name)
-        begin = begun['loop']['logged'] if begun else 0
+        begin = max(begun['loop']['logged'], begun['loop'].get('stopped', 0)) if begun else 0    # stopped early: it is at its end
         end = min(steps, begin - begin % piece + piece)
         args = dict(name=name, arch=str(named[name]), until=end)
         where, state = f'{file_name(name)}-to-{end}', dict(trainings=begun and {name: begun}, start=job.state.get('start'))
